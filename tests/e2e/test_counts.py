@@ -34,12 +34,15 @@ def processes_of(tmp_path: Path, limit: int) -> int:
     return int(ended.stdout.split()[-1])
 
 
-def test_a_trial_takes_four_processes(tmp_path, make_task) -> None:
-    """bubblewrap, the sandbox's first process, the solution, the tests; neither the harness nor its zygote forks for anything else."""
+def test_a_trial_takes_six_processes(tmp_path, make_task) -> None:
+    """bubblewrap, the sandbox's first process, what makes the agent's world, that world's first process, the solution, the tests.
+
+    Neither the harness nor its zygote forks for anything else: no process ends the agent's, and none covers the folders.
+    """
     for number in range(30):
         make_task(f"t{number:02}", solve=SOLVE, test=TEST)
     processes_of(tmp_path, 1)  # the machine's root is made once
-    assert processes_of(tmp_path, 30) - processes_of(tmp_path, 10) == 20 * 4
+    assert processes_of(tmp_path, 30) - processes_of(tmp_path, 10) == 20 * 6
 
 
 async def test_a_trial_syncs_once_and_writes_thirteen_files(tmp_path, make_task, monkeypatch) -> None:

@@ -19,7 +19,7 @@ from bakeoff.images.unpacked import publish
 
 FOLDERS = (
     "usr", "etc", "root", "home", "tmp", "run", "var", "var/tmp", "var/lib", "var/log", "var/cache", "proc", "dev", "sys",
-    "mnt", "opt", "srv", "app", "logs", "logs/agent", "logs/verifier", "logs/artifacts",
+    "mnt", "opt", "srv", "app", "tests", "logs", "logs/agent", "logs/verifier", "logs/artifacts",
 )  # fmt: skip
 _MODES = {
     "root": 0o700,

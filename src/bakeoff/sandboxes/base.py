@@ -118,8 +118,11 @@ class Sandbox(Protocol):
         cwd: str,
         user: str | None = None,
         pty: Size | None = None,
+        apart: bool = False,
     ) -> Process:
-        """Start a command. Its environment is exactly ``env``; ``argv[0]`` is looked up on ``env["PATH"]`` inside the sandbox.
+        """Start a command in the agent's own world, or ``apart`` from it: then it sees what runs there, and is neither seen nor reached.
+
+        Its environment is exactly ``env``; ``argv[0]`` is looked up on ``env["PATH"]`` inside the sandbox.
 
         A program that does not exist or cannot be executed exits with 127 or 126 and says so on stderr, as a shell would.
         With ``pty`` stdout carries the terminal and stderr is empty.
@@ -139,6 +142,18 @@ class Sandbox(Protocol):
         So ``put(get("/a/b"), "/c")`` makes ``/c/b``. Regular files, folders and symbolic links only; others are left out.
         Raises FileNotFoundError, and SandboxError past ``max_bytes``.
         """
+        ...
+
+    async def cover(self, paths: Sequence[str]) -> None:
+        """Lay new empty folders, in which anybody may write, over the folders ``paths``.
+
+        Until ``uncover`` only ``put``, ``get`` and commands started ``apart`` see them; the agent's world keeps what it had.
+        Where a backend cannot hide anything from that world, what stood there is removed instead.
+        """
+        ...
+
+    async def uncover(self) -> None:
+        """Take away every folder that ``cover`` laid, with all that is in it."""
         ...
 
     async def listen(self, port: int) -> Door: ...

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import posixpath
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from bakeoff.errors import SandboxError
+from bakeoff.files import tar
 from bakeoff.images.root import Root
 from bakeoff.sandboxes import transfer, users
-from bakeoff.sandboxes.base import Change, Ended, Size
+from bakeoff.sandboxes.base import Change, Ended, Size, tar_bytes
 from bakeoff.sandboxes.changes import changes_between
 from bakeoff.sandboxes.client import Zygote
 from bakeoff.sandboxes.commands import Command, Pipes
@@ -42,7 +44,8 @@ class Place:
     """What stays the same of a sandbox when it is opened anew on its own snapshot.
 
     ``ids``: how many ids are mapped inside. ``reopen`` makes it run on the given root; ``freeze`` ends it, and turns what
-    it wrote into a layer whose path it returns. ``prepared``: folders that were made for it.
+    it wrote into a layer whose path it returns. ``prepared``: folders that were made for it. ``hides``: whether folders can
+    be laid over others without the agent's world seeing them.
     """
 
     workdir: str
@@ -51,6 +54,7 @@ class Place:
     reopen: Callable[[Root], Awaitable[Opened]]
     freeze: Callable[[Opened], Awaitable[str]]
     layer_fd: Callable[[str], int]
+    hides: bool = True
 
 
 class Box:
@@ -94,6 +98,7 @@ class Box:
         cwd: str,
         user: str | None = None,
         pty: Size | None = None,
+        apart: bool = False,
     ) -> Command:
         opened = await self.ready()
         who = users.resolve(opened.root_fd, user, self._place.ids)
@@ -105,6 +110,7 @@ class Box:
             "uid": who.uid,
             "gid": who.gid,
             "groups": list(who.groups),
+            "apart": apart,
         }
         number = self._zygote.take_number()
         if pty is not None:
@@ -191,6 +197,31 @@ class Box:
         opened = await self.ready()
         async for piece in transfer.get(self._threads, opened.root_fd, path, max_bytes=max_bytes):
             yield piece
+
+    async def cover(self, paths: Sequence[str]) -> None:
+        opened = await self.ready()
+        message, _ = await self._zygote.ask("cover", box=opened.number, paths=list(paths))
+        left: list[str] = message["left"]
+        for path in left:
+            await self._make_fresh(path)
+        if left and self._place.hides:
+            message, _ = await self._zygote.ask("cover", box=opened.number, paths=left)
+            if message["left"]:
+                raise SandboxError(f"{', '.join(message['left'])} cannot be covered")
+
+    async def _make_fresh(self, path: str) -> None:
+        """An empty folder in which anybody may write, whatever stood there; what is in its way above goes as well."""
+        above, name = posixpath.split(path)
+        empty = tar.build([(tar.Member(name=os.fsencode(name), kind=tar.FOLDER, mode=0o777), b"")])
+        try:
+            await self.put(tar_bytes(b""), path, fresh=True)
+        except SandboxError:
+            await self.put(tar_bytes(b""), above, fresh=True)
+        await self.put(tar_bytes(empty), above)
+
+    async def uncover(self) -> None:
+        if self._opened is not None:
+            await self._zygote.ask("uncover", box=self._opened.number)
 
     async def snapshot(self) -> Root:
         """Ends every process; later calls work on a new sandbox over the snapshot, with an empty /tmp."""

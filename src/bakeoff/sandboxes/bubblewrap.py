@@ -23,6 +23,7 @@ from bakeoff.tasks.model import (
     AGENT_LOGS_DIR,
     ARTIFACTS_DIR,
     DEFAULT_WORKDIR,
+    TESTS_DIR,
     VERIFIER_LOGS_DIR,
     Environment,
     NetworkMode,
@@ -49,6 +50,8 @@ class BubblewrapBackend:
     """
 
     name = "bubblewrap"
+    without: frozenset[str] = frozenset()
+    """Protections that no sandbox has, by name; what a task's ``widen`` lifts comes on top."""
 
     def __init__(self) -> None:
         self._zygote: client.Zygote | None = None
@@ -192,6 +195,7 @@ class _Opener:
             "/dev",
             "/tmp",
             "/logs",
+            TESTS_DIR,
             *_LOGS,
             workdir,
             *(mount.target for mount in self._mounts),
@@ -237,6 +241,7 @@ class _Opener:
                     layers=layers,
                     mounts=[(mount.source, mount.target) for mount in self._mounts],
                     options=[*options, *_OPTIONS],
+                    without=sorted({*self._backend.without, *self._environment.widen}),
                     own_network=self._environment.network.mode is not NetworkMode.HOST,
                 )
         except TimeoutError as error:
@@ -307,7 +312,7 @@ def _hidden(environment: Environment) -> list[str]:
 
 def _wanted(root: Root, workdir: str) -> list[tuple[str, int]]:
     """The folders, with their modes, that every sandbox has and this root may not. The host root was made with them."""
-    wanted = [] if root.kind == "host" else [(path, 0o777) for path in _LOGS]
+    wanted = [] if root.kind == "host" else [(TESTS_DIR, 0o755), *((path, 0o777) for path in _LOGS)]
     if root.kind != "host" or workdir != DEFAULT_WORKDIR:
         wanted.append((workdir, 0o755))
     return wanted

@@ -153,7 +153,13 @@ def _place(zygote: client.Zygote, environment: Environment) -> Place:
         raise SandboxError("the process backend has no layers")
 
     return Place(
-        workdir=environment.workdir, ids=_ids(), prepared=frozenset(), reopen=reopen, freeze=freeze, layer_fd=layer_fd
+        workdir=environment.workdir,
+        ids=_ids(),
+        prepared=frozenset(),
+        reopen=reopen,
+        freeze=freeze,
+        layer_fd=layer_fd,
+        hides=False,
     )
 
 

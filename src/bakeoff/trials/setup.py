@@ -102,10 +102,10 @@ async def wait_healthy(sandbox: Sandbox, check: Healthcheck, env: Mapping[str, s
 
 
 async def run_briefly(
-    sandbox: Sandbox, argv: list[str], env: Mapping[str, str], timeout: float
+    sandbox: Sandbox, argv: list[str], env: Mapping[str, str], timeout: float, *, apart: bool = False
 ) -> tuple[Exit | None, str]:
     """Run a command to its end: its exit (None when ``timeout`` seconds passed) and the last of its output."""
-    process = await sandbox.start(argv, env=env, cwd=sandbox.workdir)
+    process = await sandbox.start(argv, env=env, cwd=sandbox.workdir, apart=apart)
     tails = [bytearray(), bytearray()]
 
     async def drain(stream: AsyncIterator[bytes], tail: bytearray) -> None:

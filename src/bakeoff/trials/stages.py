@@ -13,17 +13,15 @@ from bakeoff.agents.base import Agent, AgentClaim, AgentContext, Solution
 from bakeoff.agents.contract import DEFAULT_PATH, contract_env
 from bakeoff.errors import ImageError, SandboxError, Unsupported
 from bakeoff.files.pack import TooMuch
-from bakeoff.files.tree import pack_folder, tar_of
+from bakeoff.files.tree import pack_folder
 from bakeoff.images.root import Root
 from bakeoff.records.outcomes import Flag, Outcome
 from bakeoff.records.results import Limits, StepResult
-from bakeoff.sandboxes.base import Mount, Sandbox, tar_bytes
+from bakeoff.sandboxes.base import Mount, Sandbox
 from bakeoff.sandboxes.logged import describe_exit
 from bakeoff.tasks.model import (
     ARTIFACTS_DIR,
     PACKET_DIR,
-    TESTS_DIR,
-    VERIFIER_LOGS_DIR,
     Artifact,
     Environment,
     Step,
@@ -276,7 +274,7 @@ class Stage:
             flags.extend(await self._lay_handed_in())
         for collect in step.verifier.collect:
             ended, output = await run_briefly(
-                self.live, ["/bin/sh", "-c", collect.command], self.base_env(), collect.timeout_sec
+                self.live, ["/bin/sh", "-c", collect.command], self.base_env(), collect.timeout_sec, apart=True
             )
             if ended is None or ended.code != 0:
                 how = "timed out" if ended is None else describe_exit(ended)
@@ -327,8 +325,7 @@ class Stage:
                 )
             )
             if not final and sandbox is self.live:
-                for place in (TESTS_DIR, VERIFIER_LOGS_DIR):
-                    await self.live.put(tar_bytes(tar_of([])), place, fresh=True)
+                await self.live.uncover()
         self.recorder.emit(
             "scorer_completed", {"reward": verdict.reward, "fault": verdict.fault, "step": step.name}, actor="scorer"
         )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import posixpath
 
 import msgspec
 
 from bakeoff.errors import SandboxError
-from bakeoff.files import tar
 from bakeoff.files.streams import last_line
 from bakeoff.files.tar import TarError
 from bakeoff.files.tree import tar_of, unpack_stream
@@ -28,9 +26,6 @@ _OWN = ("stdout", "stderr")
 """Names in the folder of logs that are for the script's output alone."""
 
 _EMPTY = tar_of(())
-_OPEN = tar.build(
-    [(tar.Member(name=posixpath.basename(VERIFIER_LOGS_DIR).encode() + b"/", kind=tar.FOLDER, mode=0o777), b"")]
-)
 
 
 class ScriptVerifier:
@@ -46,9 +41,9 @@ class ScriptVerifier:
     async def verify(self, context: VerifyContext) -> Verdict:
         """Lay the tests, run them against their own clock, end every process, and only then read the reward."""
         tests = tar_of(context.tests, executable=(SCRIPT,))
-        _, _, cwd = await asyncio.gather(
-            context.sandbox.put(tar_bytes(tests), TESTS_DIR, fresh=True),
-            _fresh_logs(context),
+        await context.sandbox.cover((TESTS_DIR, VERIFIER_LOGS_DIR))
+        _, cwd = await asyncio.gather(
+            context.sandbox.put(tar_bytes(tests), TESTS_DIR),
             _workdir(context.sandbox),
         )
         logged = await _run(context, cwd)
@@ -63,21 +58,6 @@ class ScriptVerifier:
         if verdict.fault and logged.exit.code != 0:
             detail = f"{detail} ({describe_exit(logged.exit)}{_said(context, logged.exit)})"
         return msgspec.structs.replace(verdict, truncated=logged.truncated, detail=detail)
-
-
-async def _fresh_logs(context: VerifyContext) -> None:
-    """An empty folder for the reward, in which the verifier's user may write.
-
-    Where what an agent has put at a folder above is in the way (a file, a link to where nothing can be made), that goes as well.
-    """
-    sandbox, above = context.sandbox, posixpath.dirname(VERIFIER_LOGS_DIR)
-    try:
-        await sandbox.put(tar_bytes(_EMPTY), VERIFIER_LOGS_DIR, fresh=True)
-    except SandboxError:
-        await sandbox.put(tar_bytes(_EMPTY), above, fresh=True)
-        await sandbox.put(tar_bytes(_EMPTY), VERIFIER_LOGS_DIR, fresh=True)
-    if context.user not in (None, "", "root", "0"):
-        await sandbox.put(tar_bytes(_OPEN), above)
 
 
 async def _workdir(sandbox: Sandbox) -> str:
@@ -95,7 +75,7 @@ async def _run(context: VerifyContext, cwd: str) -> Logged | None:
     try:
         async with clock:
             process = await context.sandbox.start(
-                [f"{TESTS_DIR}/{SCRIPT}"], env=context.env, cwd=cwd, user=context.user
+                [f"{TESTS_DIR}/{SCRIPT}"], env=context.env, cwd=cwd, user=context.user, apart=True
             )
             return await run_logged(
                 process, stdout=context.logs / "stdout", stderr=context.logs / "stderr", limit=context.output_limit

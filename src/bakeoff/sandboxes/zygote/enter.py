@@ -19,6 +19,7 @@ from . import wire
 
 # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, SETFCAP
 KEPT = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 31))
+EVERY = (1 << 64) - 1
 NAMESPACES = sys_.CLONE_NEWUSER | sys_.CLONE_NEWNS | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS
 _FOUND_BUT_UNUSABLE = (errno.EACCES, errno.EPERM, errno.ENOEXEC)
 _RESET = tuple(
@@ -26,22 +27,35 @@ _RESET = tuple(
 )  # nohup, `&` in a script and Python leave some ignored
 
 
-def enter(pidfd: int, namespaces: int) -> None:
+class Guard:
+    """How the processes of one sandbox are held: every protection is on but those that ``without`` names."""
+
+    def __init__(self, many_ids: bool, without: frozenset[str]) -> None:
+        self.many_ids = many_ids
+        self.world = "world" not in without
+        self.proc_sys = "proc-sys" not in without
+        self.new_privileges = "new-privileges" in without
+        self.dumpable = int("entering" in without)
+        self.kept = EVERY if "capabilities" in without else KEPT
+
+
+def enter(pidfd: int, namespaces: int, guard: Guard) -> None:
     """Enter the namespaces of the sandbox whose first process is ``pidfd``; that of process ids took the fork."""
-    sys_.prctl(sys_.PR_SET_DUMPABLE, 0)
+    sys_.prctl(sys_.PR_SET_DUMPABLE, guard.dumpable)
     sys_.setns(pidfd, namespaces)
 
 
-def become(uid: int, gid: int, groups: list[int], many_ids: bool) -> None:
-    """Take the ids, give up what no command needs, and forbid new privileges."""
-    sys_.drop_bounding(KEPT if uid == 0 else 0)
-    if many_ids:
+def become(uid: int, gid: int, groups: list[int], kept: int, guard: Guard) -> None:
+    """Take the ids, give up every capability but ``kept``, and forbid new privileges."""
+    sys_.drop_bounding(kept)
+    if guard.many_ids:
         os.setgroups(groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    sys_.set_capabilities(KEPT if uid == 0 else 0)
-    sys_.prctl(sys_.PR_SET_NO_NEW_PRIVS, 1)
-    sys_.prctl(sys_.PR_SET_DUMPABLE, 0)  # a change of ids may have set it
+    sys_.set_capabilities(kept)
+    if not guard.new_privileges:
+        sys_.prctl(sys_.PR_SET_NO_NEW_PRIVS, 1)
+    sys_.prctl(sys_.PR_SET_DUMPABLE, guard.dumpable)  # a change of ids may have set it
 
 
 def open_terminal(rows: int, columns: int) -> tuple[int, int]:

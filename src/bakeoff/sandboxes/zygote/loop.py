@@ -62,6 +62,8 @@ class Loop:
             "end": self.end,
             "destroy": self.destroy,
             "listen": self.listen,
+            "cover": self.cover,
+            "uncover": self.uncover,
         }
 
     def run(self) -> None:
@@ -110,10 +112,16 @@ class Loop:
     def listen(self, message: wire.Message, _fds: list[int]) -> None:
         raise OSError("not here")
 
+    def cover(self, message: wire.Message, _fds: list[int]) -> None:
+        raise OSError("not here")
+
+    def uncover(self, message: wire.Message, _fds: list[int]) -> None:
+        raise OSError("not here")
+
     def readable(self, fd: int) -> None:
         """A descriptor that the subclass has registered."""
 
-    def fork_inside(self, box: Box) -> int:
+    def fork_inside(self, box: Box, apart: bool) -> int:
         """Fork a child that has a number in the sandbox's pid namespace; in every other way it is still outside."""
         return os.fork()
 
@@ -136,7 +144,7 @@ class Loop:
     def exec(self, message: wire.Message, fds: list[int]) -> None:
         box = self.boxes[message["box"]]
         ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
-        pid = self.fork_inside(box)
+        pid = self.fork_inside(box, message["apart"])
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)

@@ -98,5 +98,11 @@ class PlainLoop(Loop):
             finally:
                 os._exit(0)
 
+    def cover(self, message: wire.Message, _fds: list[int]) -> None:
+        wire.send(self.sock, {"id": message["id"], "left": message["paths"]})
+
+    def uncover(self, message: wire.Message, _fds: list[int]) -> None:
+        wire.send(self.sock, {"id": message["id"]})
+
     def first_of(self, box: Box) -> list[int]:
         return tree.children(self.pid)

@@ -5,28 +5,53 @@ import select
 import signal
 import socket
 
-from . import enter, tree, wire
+from . import cover, enter, tree, wire, world
 from . import syscalls as sys_
 from .create import LIVE, Maker
 from .loop import Box, Loop
+from .world import Making, World
 
 _CHILD_WITHIN = 0.2  # seconds
 
 
 class Sandboxed(Box):
-    """``pidfd`` is that of the first process inside, ``bwrap`` the pid of its parent outside (0 when it has ended)."""
+    """``pidfd`` is that of the first process inside, ``bwrap`` the pid of its parent outside (0 when it has ended).
 
-    def __init__(self, number: int, bwrap: int, own_network: bool) -> None:
+    ``world`` is the agent's own, made when something is first started there.
+    """
+
+    def __init__(self, number: int, bwrap: int, folder: str, own_network: bool, guard: enter.Guard) -> None:
         super().__init__(number)
         self.bwrap = bwrap
         self.pidfd = -1
         self.namespaces = enter.NAMESPACES | (sys_.CLONE_NEWNET if own_network else 0)
+        self.folder = folder
+        self.guard = guard
+        self.world: World | None = None
+        self.covers: list[int] = []
+        self.covered = 0
+
+    def leave(self) -> None:
+        """Close what is held of it."""
+        for mount in self.covers:
+            os.close(mount)
+        self.covers = []
+        if self.world is not None:
+            os.close(self.world.pidfd)
+            self.world = None
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
 
 
 class SandboxedLoop(Loop):
     def __init__(self, sock: socket.socket, maker: Maker) -> None:
         super().__init__(sock)
         self.maker = maker
+        self.worlds = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.poll.register(self.worlds[0], select.POLLIN)
+        self.making: dict[int, Making] = {}  # by the descriptor that tells readiness
+        self.own_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self.own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.by_bwrap: dict[int, Sandboxed] = {}
         self.opening: dict[int, tuple[Sandboxed, str, int, int]] = {}  # by the descriptor that tells readiness
@@ -34,12 +59,21 @@ class SandboxedLoop(Loop):
     def create(self, message: wire.Message, _fds: list[int]) -> None:
         folder = message["folder"]
         bwrap, ready, info, errors = self.maker.start(folder, message["layers"], message["mounts"], message["options"])
-        box = Sandboxed(message["id"], bwrap, message["own_network"])
+        guard = enter.Guard(self.maker.count > 1, frozenset(message["without"]))
+        box = Sandboxed(message["id"], bwrap, f"{LIVE}/{folder}", message["own_network"], guard)
         self.boxes[box.number] = self.by_bwrap[bwrap] = box
         self.opening[ready] = (box, folder, info, errors)
         self.poll.register(ready, select.POLLIN)
 
     def readable(self, fd: int) -> None:
+        if fd == self.worlds[0].fileno():
+            self._world_sent()
+        elif fd in self.making:
+            self._world_told(fd)
+        else:
+            self._box_ready(fd)
+
+    def _box_ready(self, fd: int) -> None:
         """A sandbox is ready, or will never be."""
         box, folder, info, errors = self.opening.pop(fd)
         self.poll.unregister(fd)
@@ -89,20 +123,26 @@ class SandboxedLoop(Loop):
         assert isinstance(box, Sandboxed)
         if box.bwrap or box.commands:
             return
-        if box.pidfd >= 0:
-            os.close(box.pidfd)
-            box.pidfd = -1
+        box.leave()
         if box.destroy:
             wire.send(self.sock, {"id": box.destroy})
             self.boxes.pop(box.number, None)
         else:
             wire.send(self.sock, {"event": "died", "box": box.number})
 
-    def fork_inside(self, box: Box) -> int:
+    def fork_inside(self, box: Box, apart: bool) -> int:
+        """Fork a child with a number in the sandbox's outer process namespace, or in the agent's own."""
         assert isinstance(box, Sandboxed)
+        return self._fork(self._place(box, apart))
+
+    def _place(self, box: Sandboxed, apart: bool) -> int:
+        """The process whose namespaces are meant."""
         if box.pidfd < 0:
             raise OSError("the sandbox has ended")
-        sys_.setns(box.pidfd, sys_.CLONE_NEWPID)
+        return box.pidfd if apart or box.world is None else box.world.pidfd
+
+    def _fork(self, pidfd: int) -> int:
+        sys_.setns(pidfd, sys_.CLONE_NEWPID)
         pid = -1
         try:
             pid = os.fork()
@@ -111,14 +151,94 @@ class SandboxedLoop(Loop):
             if pid:
                 sys_.setns(self.own, sys_.CLONE_NEWPID)
 
-    def enter(self, box: Box) -> None:
+    def exec(self, message: wire.Message, fds: list[int]) -> None:
+        box = self.boxes[message["box"]]
         assert isinstance(box, Sandboxed)
-        enter.enter(box.pidfd, box.namespaces)
+        if message["apart"] or box.world is not None or not box.guard.world:
+            super().exec(message, fds)
+            return
+        making = next((making for making in self.making.values() if making.number == box.number), None)
+        if making is None:
+            making = self._make_world(box)
+        making.waiting.append((message, [os.dup(fd) for fd in fds]))
+
+    def _make_world(self, box: Sandboxed) -> Making:
+        if box.pidfd < 0:
+            raise OSError("the sandbox has ended")
+        ready, ready_in = os.pipe()
+        try:
+            if self._fork(box.pidfd) == 0:
+                try:
+                    enter.enter(box.pidfd, box.namespaces, box.guard)
+                    world.build(box.number, self.maker.first, ready_in, self.worlds[1], box.guard)
+                except BaseException as error:  # noqa: BLE001 - a forked child must not return into the zygote's loop
+                    os.write(ready_in, str(error).encode())
+                finally:
+                    os._exit(0)
+        finally:
+            os.close(ready_in)
+        making = self.making[ready] = Making(box.number)
+        self.poll.register(ready, select.POLLIN)
+        return making
+
+    def _world_told(self, ready: int) -> None:
+        """The first process of a world is there, or will never be."""
+        self.poll.unregister(ready)
+        self.making[ready].heard(ready)
+        self._world_made(ready)
+
+    def _world_sent(self) -> None:
+        """A child says which process is the first of the world it made."""
+        received = wire.receive(self.worlds[0])
+        assert received is not None
+        for ready, making in list(self.making.items()):
+            if making.number == received[0]["box"]:
+                (making.pidfd,) = received[1]
+                self._world_made(ready)
+                return
+        for fd in received[1]:
+            os.close(fd)
+
+    def _world_made(self, ready: int) -> None:
+        """Do what has waited for it, if all is known of it."""
+        if not self.making[ready].complete:
+            return
+        making = self.making.pop(ready)
+        os.close(ready)
+        box = self.boxes.get(making.number)
+        try:
+            made = making.world()
+            if not isinstance(box, Sandboxed):
+                os.close(made.pidfd)
+                raise OSError("the sandbox has ended")
+        except OSError as error:
+            self._refuse(making, str(error))
+            return
+        box.world = made
+        waiting, making.waiting = making.waiting, []
+        for message, fds in waiting:
+            self.request(message, fds)
+
+    def _refuse(self, making: Making, why: str) -> None:
+        """Start nothing of what waits for a world."""
+        for message, fds in making.waiting:
+            wire.send(self.sock, {"id": message["id"], "error": why})
+            for fd in fds:
+                os.close(fd)
+        making.waiting = []
+
+    def end(self, message: wire.Message, fds: list[int]) -> None:
+        for making in self.making.values():
+            if making.number == message["box"]:
+                self._refuse(making, "it was ended before it started")
+        super().end(message, fds)
 
     def become(self, box: Box, message: wire.Message, fds: list[int]) -> None:
-        self.enter(box)
+        assert isinstance(box, Sandboxed)
+        uid = message["uid"]
+        enter.enter(self._place(box, message["apart"]), box.namespaces, box.guard)
         os.setsid()
-        enter.become(message["uid"], message["gid"], message["groups"], self.maker.count > 1)
+        enter.become(uid, message["gid"], message["groups"], box.guard.kept if uid == 0 else 0, box.guard)
         if size := message.get("pty"):
             master, slave = enter.open_terminal(size[0], size[1])
             self.tell(box, "terminal", message["id"], [master])
@@ -129,14 +249,19 @@ class SandboxedLoop(Loop):
         enter.run(message["argv"], message["env"], message["cwd"])
 
     def signal_all(self, box: Box, number: int) -> bool:
-        """One signal to all that the sandbox's namespace holds: no fork can slip through between.
+        """One signal to all that the sandbox's namespaces hold: no fork can slip through between.
 
-        The child that sends it can be seen from inside, and stopped or killed there where only one id is mapped: then it is
-        ended, and False returned.
+        The agent's world ends with its first process; the rest is signalled by a child that nothing in that world can see.
         """
-        if not box.pid:
+        assert isinstance(box, Sandboxed)
+        if number == signal.SIGKILL and box.world is not None:
+            if not box.world.end():
+                return False
+            os.close(box.world.pidfd)
+            box.world = None
+        if not box.pid or not self.listed(box):
             return True
-        pid = self.fork_inside(box)
+        pid = self._fork(box.pidfd)
         if pid == 0:
             code = 1
             try:
@@ -154,14 +279,48 @@ class SandboxedLoop(Loop):
         finally:
             os.close(child)
 
+    def cover(self, message: wire.Message, _fds: list[int]) -> None:
+        """Lay a new empty folder over each path; the answer has those paths where no plain folder is."""
+        box = self.boxes[message["box"]]
+        assert isinstance(box, Sandboxed)
+        wanted: list[tuple[int, str]] = []
+        laid: list[int] = []
+        try:
+            for path in message["paths"]:
+                box.covered += 1
+                wanted.append((cover.prepare(box.folder, box.covered, self.maker.base), path))
+            laid = cover.lay(box.pidfd, self.own_mounts, wanted)
+        finally:
+            box.covers += laid
+            for tree, _ in wanted:
+                if tree not in laid:
+                    os.close(tree)
+        wire.send(self.sock, {"id": message["id"], "left": [path for tree, path in wanted if tree not in laid]})
+
+    def uncover(self, message: wire.Message, _fds: list[int]) -> None:
+        box = self.boxes[message["box"]]
+        assert isinstance(box, Sandboxed)
+        cover.lift(box.pidfd, self.own_mounts, box.covers)
+        for mount in box.covers:
+            os.close(mount)
+        box.covers = []
+        wire.send(self.sock, {"id": message["id"]})
+
     def first_of(self, box: Box) -> list[int]:
-        return tree.children(box.pid) if box.pid else []
+        assert isinstance(box, Sandboxed)
+        if not box.pid:
+            return []
+        outer = tree.children(box.pid)
+        if box.world is None:
+            return outer
+        return [*tree.children(box.world.pid), *(pid for pid in outer if pid != box.world.pid)]
 
     def listen(self, message: wire.Message, _fds: list[int]) -> None:
         box = self.boxes[message["box"]]
-        if self.fork_inside(box) == 0:
+        assert isinstance(box, Sandboxed)
+        if self._fork(self._place(box, True)) == 0:
             try:
-                self.enter(box)
+                enter.enter(box.pidfd, box.namespaces, box.guard)
                 enter.listen(self.sock, message)
             finally:
                 os._exit(0)

@@ -13,7 +13,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
@@ -23,7 +23,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
-_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC, _MOVE_MOUNT_F_EMPTY_PATH = 1, 0x80000, 4
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, 0x80000
+_MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 4, 0x40
+_SYS_OPENAT2, _RESOLVE_NO_SYMLINKS = 437, 4
+_MNT_DETACH = 2
 _MOUNT_ATTR_IDMAP = 0x00100000
 
 
@@ -57,24 +60,55 @@ def bind(source: str, target: str) -> None:
     mount(source, target, "", MS_BIND)
 
 
+def bind_read_only(source: str, target: str, flags: int) -> None:
+    """Bind ``source`` read-only; ``flags`` are those that the mount has and that may not be taken off in a user namespace."""
+    bind(source, target)
+    mount("none", target, "", MS_BIND | MS_REMOUNT | MS_RDONLY | flags)
+
+
+def open_tree(path: str) -> int:
+    """A copy of the mount of the folder ``path``, attached to nothing."""
+    return _check(
+        _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC),
+        f"open_tree {path}",
+    )
+
+
+def _set_attributes(tree: int, attributes: int, userns: int, what: str) -> None:
+    packed = struct.pack("=QQQQ", attributes, 0, 0, userns)
+    _check(_libc.syscall(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, packed, len(packed)), f"mount_setattr {what}")
+
+
+def move_mount(tree: int, place: int) -> None:
+    """Attach the mount ``tree`` over the open folder ``place``."""
+    _check(
+        _libc.syscall(_SYS_MOVE_MOUNT, tree, b"", place, b"", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH),
+        "move_mount",
+    )
+
+
 def bind_mapped(source: str, target: str, userns: int) -> None:
     """Bind ``source`` with its owners shifted by the mapping of the user namespace ``userns``."""
-    tree = _check(
-        _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC),
-        f"open_tree {source}",
-    )
+    tree = open_tree(source)
     try:
-        attributes = struct.pack("=QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, userns)
-        _check(
-            _libc.syscall(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, attributes, len(attributes)),
-            f"mount_setattr {source}",
-        )
+        _set_attributes(tree, _MOUNT_ATTR_IDMAP, userns, source)
         _check(
             _libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH),
             f"move_mount {target}",
         )
     finally:
         os.close(tree)
+
+
+def open_folder(path: str) -> int:
+    """The folder at ``path``, for its place alone; no link on the way is followed."""
+    how = struct.pack("=QQQ", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
+    return _check(_libc.syscall(_SYS_OPENAT2, _AT_FDCWD, os.fsencode(path), how, len(how)), f"open {path}")
+
+
+def unmount_here() -> None:
+    """Detach the mount whose root is the working directory."""
+    _check(_libc.umount2(b".", _MNT_DETACH), "umount2")
 
 
 def set_capabilities(mask: int) -> None:
