@@ -27,8 +27,10 @@ class Flag(StrEnum):
     """A finding on a trial that does not change its outcome."""
 
     LIMITS_APPROXIMATED = "limits_approximated"
+    LIMIT_EXCEEDED = "limit_exceeded"
     NETWORK_APPROXIMATED = "network_approximated"
     NO_ISOLATION = "no_isolation"
+    PROTECTIONS_WIDENED = "protections_widened"
     VERIFY_OVERRIDDEN = "verify_overridden"
     ROOT_OVERRIDDEN = "root_overridden"
     PROCESSES_ENDED = "processes_ended"

@@ -32,10 +32,28 @@ class Usage(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """The limits that held, in seconds, after every override and scale."""
+    """The limits that held, after every override and scale: times in seconds, sizes in MiB. None: nothing was limited.
+
+    ``cpus`` counts processors, and ``processes`` counts threads too.
+    """
 
     agent_timeout_sec: float | None = None
     verifier_timeout_sec: float | None = None
+    cpus: float | None = None
+    memory_mb: int | None = None
+    storage_mb: int | None = None
+    processes: int | None = None
+
+
+class Resources(Struct, frozen=True):
+    """What the agent's processes used, all together, as seen from outside the sandbox. None: it could not be read.
+
+    ``exceeded`` names the limits that were hit: ``memory``, ``processes``, ``storage``.
+    """
+
+    cpu_sec: float | None = None
+    memory_peak_mb: float | None = None
+    exceeded: tuple[str, ...] = ()
 
 
 class Digests(Struct, frozen=True):
@@ -59,6 +77,7 @@ class TrialResult(Struct, frozen=True, kw_only=True):
     """A finished trial. ``reward`` is None where no verdict was reached; ``passed`` is None where the trial is excluded.
 
     ``detail`` says in one line why the outcome is what it is, when it is not the verifier's plain word. ``phases`` has seconds by name.
+    ``widened`` names the protections that the task had lifted.
     ``path`` is relative to the job's folder. ``agent`` and ``model`` repeat the config's, for flat readers.
     """
 
@@ -86,6 +105,8 @@ class TrialResult(Struct, frozen=True, kw_only=True):
     network: str = ""
     verify: str = ""
     limits: Limits = Limits()
+    resources: Resources = Resources()
+    widened: tuple[str, ...] = ()
     digests: Digests = Digests()
     flags: tuple[Flag, ...] = ()
     path: str = ""

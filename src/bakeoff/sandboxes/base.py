@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from bakeoff.images.root import Root
+from bakeoff.sandboxes.limits import Bounds
 from bakeoff.tasks.model import Environment
 
 
@@ -54,6 +55,18 @@ class Ended(Struct, frozen=True):
     pid: int
     name: str
     listening: bool = False
+
+
+class Used(Struct, frozen=True):
+    """What has run in a sandbox's agent's world so far has used, all together; None where that cannot be read.
+
+    ``exceeded`` names the limits that were hit: ``memory`` (something was killed for it), ``processes`` (a fork was refused),
+    ``storage`` (everything was ended for it).
+    """
+
+    cpu_seconds: float | None = None
+    memory_peak_bytes: int | None = None
+    exceeded: tuple[str, ...] = ()
 
 
 class Change(Struct, frozen=True):
@@ -110,6 +123,11 @@ class Sandbox(Protocol):
     root: Root
     workdir: str
 
+    @property
+    def bounds(self) -> Bounds:
+        """The limits that hold in it."""
+        ...
+
     async def start(
         self,
         argv: Sequence[str],
@@ -161,6 +179,8 @@ class Sandbox(Protocol):
     async def end_processes(self, keep: Sequence[str] = ()) -> tuple[Ended, ...]:
         """Kill every process that ``start`` and its descendants left, but those whose name is in ``keep`` (``"*"``: all are kept)."""
         ...
+
+    async def used(self) -> Used: ...
 
     async def snapshot(self) -> Root:
         """The present file system as a root that another sandbox can be opened on. Valid as long as this one is open."""

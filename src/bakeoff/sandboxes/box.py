@@ -14,10 +14,11 @@ from bakeoff.errors import SandboxError
 from bakeoff.files import tar
 from bakeoff.images.root import Root
 from bakeoff.sandboxes import transfer, users
-from bakeoff.sandboxes.base import Change, Ended, Size, tar_bytes
+from bakeoff.sandboxes.base import Change, Ended, Size, Used, tar_bytes
 from bakeoff.sandboxes.changes import changes_between
 from bakeoff.sandboxes.client import Zygote
 from bakeoff.sandboxes.commands import Command, Pipes
+from bakeoff.sandboxes.limits import Bounds
 from bakeoff.sandboxes.streams import EmptyReader, PipeReader, PipeWriter
 from bakeoff.sandboxes.zygote.wire import Message
 
@@ -49,6 +50,7 @@ class Place:
     """
 
     workdir: str
+    bounds: Bounds
     ids: int
     prepared: frozenset[str]
     reopen: Callable[[Root], Awaitable[Opened]]
@@ -63,6 +65,7 @@ class Box:
     def __init__(self, zygote: Zygote, threads: transfer.Threads, root: Root, place: Place) -> None:
         self.root = root
         self.workdir = place.workdir
+        self.bounds = place.bounds
         self._now = root  # its layers; snapshots add to them
         self._place = place
         self._zygote = zygote
@@ -197,6 +200,14 @@ class Box:
         opened = await self.ready()
         async for piece in transfer.get(self._threads, opened.root_fd, path, max_bytes=max_bytes):
             yield piece
+
+    async def used(self) -> Used:
+        if self._opened is None:
+            return Used()
+        message, _ = await self._zygote.ask("used", box=self._opened.number)
+        return Used(
+            cpu_seconds=message["cpu"], memory_peak_bytes=message["memory"], exceeded=tuple(message["exceeded"])
+        )
 
     async def cover(self, paths: Sequence[str]) -> None:
         opened = await self.ready()

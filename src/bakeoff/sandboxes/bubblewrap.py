@@ -15,6 +15,7 @@ from bakeoff.images.root import Root
 from bakeoff.sandboxes import client, live, probe, support
 from bakeoff.sandboxes.base import Mount, Support
 from bakeoff.sandboxes.box import Box, Opened, Place
+from bakeoff.sandboxes.limits import bounds_of
 from bakeoff.sandboxes.transfer import Threads
 from bakeoff.sandboxes.which import bubblewrap
 from bakeoff.sandboxes.zygote import wire
@@ -31,7 +32,6 @@ from bakeoff.tasks.model import (
 
 BASE_ID = 0x70000000  # the first of the host's ids that sandboxes get as root: above all that other tools hand out
 _LOGS = (AGENT_LOGS_DIR, VERIFIER_LOGS_DIR, ARTIFACTS_DIR)
-_TMP_BYTES = 2 << 30
 _OPEN_WITHIN = 60.0  # seconds; a machine under heavy load takes long
 _NO_OVERLAY_HERE = {
     0x794C7630,
@@ -183,6 +183,7 @@ class _Opener:
         self._environment = environment
         self._mounts = mounts
         self._folder = folder
+        self._bounds = bounds_of(environment)
         self._frozen = 0
         self.box: Box | None = None
         self.numbers: list[int] = []
@@ -202,6 +203,7 @@ class _Opener:
         }
         return Place(
             workdir=workdir,
+            bounds=self._bounds,
             ids=ids,
             prepared=frozenset(prepared),
             reopen=self.open,
@@ -219,15 +221,7 @@ class _Opener:
             options.append("--unshare-net")
         elif root.kind == "host" and os.path.exists("/etc/resolv.conf"):
             options += ["--ro-bind", os.path.realpath("/etc/resolv.conf"), "/etc/resolv.conf"]
-        tmp = self._environment.storage_mb
-        options += [
-            "--size",
-            str(min(tmp << 20, _TMP_BYTES) if tmp else _TMP_BYTES),
-            "--perms",
-            "1777",
-            "--tmpfs",
-            "/tmp",
-        ]
+        options += ["--size", str(self._bounds.tmp_mb << 20), "--perms", "1777", "--tmpfs", "/tmp"]
         number = self.zygote.take_number()
         self.numbers.append(number)
         assert self.box is not None

@@ -17,6 +17,7 @@ from bakeoff.images.root import Root
 from bakeoff.sandboxes import client, reserved, support
 from bakeoff.sandboxes.base import Mount, Support
 from bakeoff.sandboxes.box import Box, Opened, Place
+from bakeoff.sandboxes.limits import Bounds
 from bakeoff.sandboxes.transfer import Threads
 from bakeoff.tasks.model import (
     AGENT_FILES_DIR,
@@ -154,6 +155,7 @@ def _place(zygote: client.Zygote, environment: Environment) -> Place:
 
     return Place(
         workdir=environment.workdir,
+        bounds=Bounds(),
         ids=_ids(),
         prepared=frozenset(),
         reopen=reopen,

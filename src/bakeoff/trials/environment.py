@@ -17,6 +17,7 @@ from bakeoff.records.job import RunRequest
 from bakeoff.records.outcomes import Flag
 from bakeoff.records.results import Limits
 from bakeoff.sandboxes.base import SandboxBackend, Support
+from bakeoff.sandboxes.limits import Bounds
 from bakeoff.tasks.model import (
     DEFAULT_AGENT_TIMEOUT,
     DEFAULT_VERIFIER_TIMEOUT,
@@ -87,6 +88,8 @@ def check_support(environment: Environment, task: Task, backend: SandboxBackend,
         flags.append(Flag.LIMITS_APPROXIMATED)
     if backend.name == "process":
         flags.append(Flag.NO_ISOLATION)
+    if environment.widen:
+        flags.append(Flag.PROTECTIONS_WIDENED)
     if settings.root is not None:
         flags.append(Flag.ROOT_OVERRIDDEN)
     if settings.verify is not None and any(settings.verify != step.verifier.mode for step in task.steps):
@@ -132,8 +135,11 @@ def _check_needs(environment: Environment) -> None:
         raise Unsupported(f"this machine lacks {', '.join(missing)}, which the task needs")
 
 
-def effective_limits(step: Step, settings: RunRequest) -> Limits:
-    """The step's limits in seconds. ``--timeout-scale`` multiplies the agent's alone, and not one given by ``--agent-timeout``."""
+def effective_limits(step: Step, settings: RunRequest, bounds: Bounds | None = None) -> Limits:
+    """The step's limits, and its sandbox's once that is open.
+
+    ``--timeout-scale`` multiplies the agent's alone, and not one given by ``--agent-timeout``.
+    """
     agent = settings.agent_timeout
     if agent is None:
         declared = step.agent.timeout_sec
@@ -142,7 +148,15 @@ def effective_limits(step: Step, settings: RunRequest) -> Limits:
     if verifier is None:
         declared = step.verifier.timeout_sec
         verifier = DEFAULT_VERIFIER_TIMEOUT if declared is None else declared
-    return Limits(agent_timeout_sec=agent, verifier_timeout_sec=verifier)
+    bounds = bounds or Bounds()
+    return Limits(
+        agent_timeout_sec=agent,
+        verifier_timeout_sec=verifier,
+        cpus=bounds.cpus,
+        memory_mb=bounds.memory_mb,
+        storage_mb=bounds.storage_mb,
+        processes=bounds.processes,
+    )
 
 
 def expand(values: Mapping[str, str], where: str) -> dict[str, str]:

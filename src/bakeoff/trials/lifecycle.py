@@ -16,8 +16,9 @@ from bakeoff.agents.registry import locked_agent
 from bakeoff.errors import ImageError, InputError, ModelError, SandboxError, Unsupported
 from bakeoff.files.inside import remove_path
 from bakeoff.records.outcomes import RETRIED, Flag, Outcome, passed
-from bakeoff.records.results import Digests, Limits, TrialResult
+from bakeoff.records.results import Digests, Limits, Resources, TrialResult
 from bakeoff.records.times import now
+from bakeoff.sandboxes.base import Used
 from bakeoff.tasks.model import Task
 from bakeoff.trials.bench import Bench
 from bakeoff.trials.packet import Refused
@@ -43,6 +44,8 @@ class Finding(msgspec.Struct):
     flags: set[Flag] = set()
     digests: Digests = Digests()
     limits: Limits = Limits()
+    resources: Resources = Resources()
+    widened: tuple[str, ...] = ()
     network: str = ""
     verify: str = ""
 
@@ -136,11 +139,14 @@ async def _execute(stage: Stage, stack: AsyncExitStack, finding: Finding) -> Non
     finding.flags.update(stage.prepare())
     finding.network = str(stage.environment.network.mode)
     finding.digests = msgspec.structs.replace(finding.digests, image=stage.root.digest)
+    finding.widened = stage.environment.widen
     await stage.open(stack)
+    finding.limits = stage.limits(stage.task.steps[0])
     for step in stage.task.steps:
         end = await stage.run_step(step, first=not finding.steps, final=step is stage.task.steps[-1])
         finding.steps.append(end)
         finding.flags.update(end.flags)
+        finding.resources = _resources(end.used)
         if end.verdict.fault or not meets(end.verdict.reward, end.verdict.rewards, step.min_reward):
             break
     _conclude(stage, finding)
@@ -163,6 +169,15 @@ def _conclude(stage: Stage, finding: Finding) -> None:
     else:
         success = passed(Outcome.PASSED, finding.reward, stage.task.verifier.pass_threshold, oracle_passed=False)
         finding.outcome = Outcome.PASSED if success else Outcome.FAILED
+
+
+def _resources(used: Used) -> Resources:
+    seconds, peak = used.cpu_seconds, used.memory_peak_bytes
+    return Resources(
+        cpu_sec=None if seconds is None else round(seconds, 3),
+        memory_peak_mb=None if peak is None else round(peak / (1 << 20), 1),
+        exceeded=used.exceeded,
+    )
 
 
 def _result(
@@ -205,6 +220,8 @@ def _result(
         network=finding.network,
         verify=finding.verify,
         limits=finding.limits,
+        resources=finding.resources,
+        widened=finding.widened,
         digests=finding.digests,
         flags=tuple(sorted(finding.flags)),
         path=spec.trial.path,

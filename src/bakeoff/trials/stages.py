@@ -17,7 +17,7 @@ from bakeoff.files.tree import pack_folder
 from bakeoff.images.root import Root
 from bakeoff.records.outcomes import Flag, Outcome
 from bakeoff.records.results import Limits, StepResult
-from bakeoff.sandboxes.base import Mount, Sandbox
+from bakeoff.sandboxes.base import Mount, Sandbox, Used
 from bakeoff.sandboxes.logged import describe_exit
 from bakeoff.tasks.model import (
     ARTIFACTS_DIR,
@@ -49,10 +49,13 @@ class AgentEnd(msgspec.Struct, frozen=True):
 
 
 class StepEnd(msgspec.Struct, frozen=True):
+    """``used`` is of the sandbox from its start to the end of this step's agent."""
+
     name: str
     agent: AgentEnd
     verdict: Verdict
     flags: frozenset[Flag]
+    used: Used
 
     def result(self) -> StepResult:
         """The step as the line of results shows it."""
@@ -104,7 +107,7 @@ class Stage:
         return self.sandbox
 
     def limits(self, step: Step) -> Limits:
-        return effective_limits(step, self.spec.settings)
+        return effective_limits(step, self.spec.settings, self.sandbox.bounds if self.sandbox else None)
 
     def verify_mode(self, step: Step) -> str:
         mode = self.spec.settings.verify or step.verifier.mode
@@ -151,6 +154,7 @@ class Stage:
         end = AgentEnd()
         limits = self.limits(step)
         touched = not first
+        used = Used()
         try:
             await self._set_up(step, limits)
             logs = new_folder(self.folder / "agent" / step.name)
@@ -159,6 +163,9 @@ class Stage:
             with self.recorder.phase("agent"):
                 end = await self._run_agent(step, logs, limits)
             touched = True
+            used = await self.live.used()
+            if used.exceeded:
+                flags.add(Flag.LIMIT_EXCEEDED)
             if self.agent.needs.where == "host":
                 reclaim(self.folder, before)
             verdict = await self._judged(step, limits, end, flags, final=final)
@@ -167,7 +174,7 @@ class Stage:
                 raise
             await self._check_sandboxes(error)
             verdict = Verdict(fault="error", detail=f"not possible on what the agent left: {error}")
-        return StepEnd(name=step.name, agent=end, verdict=verdict, flags=frozenset(flags))
+        return StepEnd(name=step.name, agent=end, verdict=verdict, flags=frozenset(flags), used=used)
 
     async def _set_up(self, step: Step, limits: Limits) -> None:
         with self.recorder.phase("setup"):
