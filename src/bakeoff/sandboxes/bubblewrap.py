@@ -290,7 +290,7 @@ class _Opener:
 
 _OPTIONS = (
     *("--proc", "/proc", "--dev", "/dev"),
-    *("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--hostname", "sandbox"),
+    *("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"),
     *("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL", "--as-pid-1", "--chdir", "/"),
 )
 

@@ -40,9 +40,13 @@ class Guard:
 
 
 def enter(pidfd: int, namespaces: int, guard: Guard) -> None:
-    """Enter the namespaces of the sandbox whose first process is ``pidfd``; that of process ids took the fork."""
+    """Enter the namespaces of the sandbox whose first process is ``pidfd``; that of process ids took the fork.
+
+    That of control groups is a new one, in which the group that this process has joined by now is the root.
+    """
     sys_.prctl(sys_.PR_SET_DUMPABLE, guard.dumpable)
     sys_.setns(pidfd, namespaces)
+    sys_.unshare(sys_.CLONE_NEWCGROUP)
 
 
 def become(uid: int, gid: int, groups: list[int], kept: int, guard: Guard) -> None:
