@@ -21,7 +21,7 @@ from bakeoff.sandboxes.zygote.groups import Group, Hierarchy
 Require = Callable[[str, bool, str], None]
 MIB = 1 << 20
 PACKAGE = str(Path(permitted.__file__).parent.parent)
-TRIES = 200
+TRIES = 60
 SPIN = 0.15  # seconds of processor time, of which a fifth of a processor takes eight periods
 
 
@@ -242,6 +242,20 @@ def test_the_sweep_takes_what_the_dead_left_and_spares_the_living(hierarchy: Hie
     assert inside(group, fork_often) == 4
 
 
+def test_harnesses_killed_at_any_moment_leave_nothing_after_the_sweep(hierarchy: Hierarchy) -> None:
+    killed = [secrets.token_hex(6) for _ in range(12)]
+    for step, name in enumerate(killed):
+        process = subprocess.Popen([sys.executable, "-IS", "-c", HARNESS, PACKAGE, name], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 5
+        while step % 2 and not os.path.isdir(f"{hierarchy.folders[0].rpartition('/')[0]}/bakeoff-{name}"):
+            assert time.monotonic() < deadline
+        time.sleep(step * 0.0005)
+        process.kill()
+        process.wait()
+    folders.sweep()
+    assert [left(name) for name in killed] == [[]] * len(killed)
+
+
 def test_what_only_looks_like_a_harness_is_left_alone(hierarchy: Hierarchy) -> None:
     strange = [
         f"{hierarchy.folders[0]}/{name}" for name in ("bakeoff-foo", "bakeoff-0123456789abc", "xbakeoff-0123456789ab")
@@ -386,6 +400,70 @@ print(json.dumps(told))
 """
 
 
+DELEGATED = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from zygote import folders, permitted, places, syscalls
+token, controller, top, own = sys.argv[2:6]
+delegated = f"{top}/delegated-{token}"
+told = {}
+
+def as_user(name):
+    \"\"\"What a user finds whose group is within the delegated one.\"\"\"
+    out, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            folders.write(f"{delegated}/within/cgroup.procs", "0")
+            os.setresgid(12345, 12345, 12345)
+            os.setresuid(12345, 12345, 12345)
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+            found = permitted.find(token, (controller,))
+            if own == "namespace":  # as the zygote does
+                syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
+                for file, value in (("setgroups", "deny"), ("uid_map", "0 12345 1"), ("gid_map", "0 12345 1")):
+                    folders.write(f"/proc/self/{file}", value)
+            answer = [found.version, found.folders, found.reason]
+            if found.version:
+                group = found.make("1")
+                child = group.fork()
+                if child == 0:
+                    group.join()
+                    os.write(tell, places.own_groups(places.read("/proc/self/cgroup"))[""].encode() + b"\\n")
+                    os._exit(0)
+                os.waitpid(child, 0)
+                group.remove()
+            found.close()
+            os.write(tell, json.dumps(answer).encode())
+        except OSError as error:
+            os.write(tell, json.dumps([-1, str(error)]).encode())
+        finally:
+            os._exit(0)
+    os.close(tell)
+    os.waitpid(pid, 0)
+    told[name] = os.read(out, 10000).decode().split("\\n")
+
+folders.write(f"{top}/cgroup.subtree_control", f"+{controller}")
+os.makedirs(f"{delegated}/within")
+try:
+    as_user("foreign")
+    for path in (delegated, f"{delegated}/cgroup.procs", f"{delegated}/cgroup.subtree_control"):
+        os.chown(path, 12345, 12345)
+    as_user("own")
+finally:
+    os.rmdir(f"{delegated}/within")
+    os.rmdir(delegated)
+print(json.dumps(told))
+"""
+
+
+def told_by(script: str, *args: str) -> Any:
+    argv = [sys.executable, "-IS", "-c", script, PACKAGE, *args]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
 def test_version_2_is_used_as_far_as_this_machine_has_it(token: str, require: Require) -> None:
     mounted = [mount for mount in places.mounts(places.read("/proc/self/mountinfo")) if mount.kind == "cgroup2"]
     top = mounted[0].point if mounted else ""
@@ -394,15 +472,9 @@ def test_version_2_is_used_as_far_as_this_machine_has_it(token: str, require: Re
     require("cgroup2", bool(top and spare and writable), "version 2 with a controller to spare, and root")
     before = places.read(f"{top}/cgroup.subtree_control").split()
     try:
-        ran = subprocess.run(
-            [sys.executable, "-IS", "-c", VERSION_2, PACKAGE, token, spare[0]],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        told = json.loads(ran.stdout)
+        told = told_by(VERSION_2, token, spare[0])
+        users = told_by(DELEGATED, token, spare[0], top, "")
+        namespaced = told_by(DELEGATED, token, spare[0], top, "namespace")
     finally:
         folders.sweep(top)
         if spare[0] not in before:
@@ -418,3 +490,10 @@ def test_version_2_is_used_as_far_as_this_machine_has_it(token: str, require: Re
     assert told["contained"][0] == 0
     assert "holds processes itself" in told["contained"][1]
     assert told["removed"]
+    for asked in (users, namespaced):
+        version, _, reason = json.loads(asked["foreign"][0])
+        assert version == 0
+        assert "systemd-run --user --scope -p Delegate=yes" in reason
+        group, answer = asked["own"]
+        assert group == f"/delegated-{token}/bakeoff-{token}/1"
+        assert json.loads(answer) == [2, [f"{top}/delegated-{token}/bakeoff-{token}"], ""]

@@ -157,21 +157,31 @@ def test_a_user_who_may_move_no_process_gets_nothing_and_the_remedy(monkeypatch:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     found = [level("/u/session", empty=False, writable=False), level("/u", ALL, writable=False, top=True)]
     assert chosen(*found) == ("", frozenset())
-    assert "systemd-run --user --scope -p Delegate=yes" in places.why_none(found, WANTED)
+    assert "systemd-run --user --scope -p Delegate=yes" in places.why_not(found, WANTED)
 
 
-def test_a_container_whose_first_group_holds_processes_gets_nothing_and_the_remedy() -> None:
+def test_a_container_whose_first_group_holds_processes_gets_nothing_and_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     found = [level("/sys/fs/cgroup", empty=False, top=True)]
     assert chosen(*found) == ("", frozenset())
-    assert "holds processes itself" in places.why_none(found, WANTED)
+    assert "holds processes itself" in places.why_not(found, WANTED)
+
+
+def test_a_read_only_tree_gets_nothing_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    found = [level("/sys/fs/cgroup", ALL, writable=False, tellable=False, top=True)]
+    assert chosen(*found) == ("", frozenset())
+    assert "read-only" in places.why_not(found, WANTED)
 
 
 def test_a_container_that_has_made_room_is_used() -> None:
     assert chosen(level("/init", empty=False), level("/", top=True)) == ("/", WANTED)
 
 
-def test_no_controllers_are_said_to_be_missing() -> None:
-    assert "no controllers" in places.why_none([level("/", could=frozenset({"hugetlb"}), top=True)], WANTED)
+def test_controllers_that_the_kernel_lacks_are_said_to_be_missing() -> None:
+    assert "offers nothing" in places.why_not([level("/", could=frozenset({"hugetlb"}), top=True)], WANTED)
 
 
 def fake(folder: Path, *, offers: str, could: str, procs: str = "", kind: str = "domain") -> Path:

@@ -34,8 +34,6 @@ def inside(limits, act, controllers=(), number=0, enter=None):
             if enter:
                 enter()
             os.write(tell, json.dumps(act()).encode())
-        except MemoryError:
-            os.write(tell, b'"no memory"')
         finally:
             os._exit(0)
     os.close(tell)
@@ -57,13 +55,17 @@ print(json.dumps([inside(limits, table, sys.argv[3:]), table()]))
 """
 
 BIG = """
+import mmap
 def write():
     with open(sys.argv[2], "wb", buffering=0) as file:
         for _ in range(4):
             file.write(bytes(1 << 20))
     return 0
 def hog():
-    return len(bytearray(rlimits._LEAST_DATA))
+    try:
+        return len(mmap.mmap(-1, rlimits._LEAST_DATA, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except OSError:
+        return "no memory"
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 print(json.dumps([inside({}, write), inside({"file_bytes": 2 << 20}, write)]))
 print(json.dumps([inside({}, hog), inside({"memory": 1 << 20}, hog), inside({"memory": 1 << 20}, hog, ["memory"])]))
@@ -141,6 +143,13 @@ for pid in (*holders, other):
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 print(json.dumps([free, first, second, grouped]))
+"""
+
+WHERE = """
+def where():
+    return sorted(os.sched_getaffinity(0))
+asked = [({"cpus": 0.5}, (), 0), ({"cpus": 0.5}, (), 1), ({"cpus": 0.5}, ("cpu",), 0), ({}, (), 0)]
+print(json.dumps([where(), *(inside(limits, where, held, number) for limits, held, number in asked)]))
 """
 
 RAISE = """
@@ -231,6 +240,13 @@ def test_processes_of_an_ordinary_user_are_counted_for_each_sandbox_alone(ordina
     ((free, first, second, grouped),) = as_ordinary(ordinary_user, FORKS, str(uid), "1")
     assert free == grouped == 60
     assert first == second == 18
+
+
+def test_half_a_processor_is_one_and_the_next_sandbox_has_another() -> None:
+    ((everywhere, first, second, grouped, free),) = as_root_or_whoever(WHERE)
+    assert len(first) == len(second) == 1
+    assert first != second or len(everywhere) == 1
+    assert grouped == free == everywhere
 
 
 def test_code_inside_cannot_raise_its_limits() -> None:

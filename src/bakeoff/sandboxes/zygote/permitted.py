@@ -13,7 +13,9 @@ _WORDS = {"memory": "memory", "pids": "processes", "cpu": "processors"}
 def find(token: str, wanted: tuple[str, ...] = places.WANTED) -> Hierarchy:
     """What is permitted here, tried out; ``token`` is the name of the harness's live folder, twelve hexadecimal digits.
 
-    Makes the folders of this harness, which ``Hierarchy.close`` removes. Never raises for what the machine lacks.
+    Makes the folders of this harness, which ``Hierarchy.close`` removes. To be called before any namespace is unshared and
+    before anything is mounted over /sys: it forks a child that tries, and asks whose the groups are. Never raises for what the
+    machine lacks.
     """
     name = folders.PREFIX + token
     if not folders.is_ours(name):
@@ -59,10 +61,10 @@ def _find_2(name: str, mounted: list[places.Mount], groups: dict[str, str], want
     levels = places.levels(folder, top)
     level = places.choose(levels, wanted)
     if level is None:
-        return Hierarchy(0, [], _words(dict.fromkeys(wanted, places.why_none(levels, wanted))))
+        return Hierarchy(0, [], _words(dict.fromkeys(wanted, places.why_not(levels, wanted))))
     path = f"{level.path}/{name}"
     usable = level.usable(wanted)
-    refused = dict.fromkeys(wanted - usable, "" if usable >= wanted else places.why_none(levels, wanted))
+    refused = dict.fromkeys(wanted - usable, places.why_not(levels, wanted - usable))
     place: Place | None = None
     try:
         for controller in sorted(usable - level.offers):

@@ -1,7 +1,7 @@
 """Where on this machine control groups can be made: what is mounted, which group this process is in, what may be written.
 
-A group is always made below the process's own (version 1), or below the nearest group above it that can offer the
-controllers (version 2, where a group with processes of its own offers none), so that limits around the harness hold on.
+A group is made below the process's own (version 1), or below the nearest group above that which can offer the controllers
+(version 2, where a group with processes of its own offers none): so most limits that hold for the harness hold on.
 """
 
 import os
@@ -154,26 +154,24 @@ def choose(found: list[Level], wanted: frozenset[str]) -> Level | None:
     return best
 
 
-def why_none(found: list[Level], wanted: frozenset[str]) -> str:
-    """In words, why ``choose`` found nothing or too little, and what to do."""
-    if not any(level.could & wanted for level in found):
-        return "version 2 has no controllers here: boot with systemd.unified_cgroup_hierarchy=1"
+def why_not(found: list[Level], missing: frozenset[str]) -> str:
+    """In words, why ``choose`` found no group that offers what is missing, and what to do."""
+    own, first = found[0].path, found[-1]
+    if not any(level.could & missing for level in found):
+        return (
+            "version 2 offers nothing of that here: boot with systemd.unified_cgroup_hierarchy=1 and without cgroup_disable, "
+            "or have them delegated to this container"
+        )
+    if os.geteuid() != 0:
+        return f"no group above {own} may be used: start bakeoff with `systemd-run --user --scope -p Delegate=yes bakeoff …`"
     if not any(level.writable for level in found):
-        if os.geteuid() == 0:
-            return f"{found[0].path} is read-only: start the container with a writable /sys/fs/cgroup (docker: --privileged)"
+        return f"{own} is read-only: start the container with a writable /sys/fs/cgroup (docker: --privileged)"
+    if not first.real and not first.empty:
         return (
-            f"{found[0].path} belongs to another user: start bakeoff with "
-            "`systemd-run --user --scope -p Delegate=yes bakeoff …`, or as root"
+            f"{first.path} holds processes itself, and so cannot offer controllers to groups in it: let the container's first "
+            "program move all processes to a group of their own there"
         )
-    if found[-1].writable and not found[-1].real and not found[-1].empty:
-        return (
-            f"{found[-1].path} holds processes itself, and so cannot offer controllers to groups in it: let the container's "
-            "first program move all processes to a group of their own there"
-        )
-    return (
-        f"no group at or above {found[0].path} offers them: start bakeoff with "
-        "`systemd-run --user --scope -p Delegate=yes bakeoff …`, or as root"
-    )
+    return f"no group above {own} offers it: start bakeoff with `systemd-run --scope bakeoff …`"
 
 
 def read(path: str, folder: int | None = None) -> str:
