@@ -31,7 +31,8 @@ def apply(limits: dict[str, float], controllers: frozenset[str], number: int) ->
 
     ``limits`` has any of ``memory`` (bytes), ``processes``, ``cpus`` (processors), ``files`` (open at once) and
     ``file_bytes`` (size of one file), 0 or nothing being no limit. For those of memory, pids, cpu in ``controllers`` a
-    group limits instead. ``number`` is the sandbox's: its processors are chosen by it.
+    group limits instead. ``number`` is the sandbox's: its processors are chosen by it. What judges in a sandbox is to have no
+    ``processes``: without groups all of one id in the sandbox are counted together, the agent's with those that judge.
     """
     for which, value in _ALWAYS:
         _set(which, value, value)
