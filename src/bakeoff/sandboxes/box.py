@@ -152,7 +152,7 @@ class Box:
         match message["event"]:
             case "exit":
                 if command := self._commands.get(message["command"]):
-                    command.ended(message["code"], message["cpu"], message["rss"])
+                    command.ended(message["code"], message["cpu"], message["rss"], message["limit"] or None)
             case "terminal":
                 self._on_terminal(message["command"], fds.pop())
             case "broken":
@@ -206,7 +206,9 @@ class Box:
             return Used()
         message, _ = await self._zygote.ask("used", box=self._opened.number)
         return Used(
-            cpu_seconds=message["cpu"], memory_peak_bytes=message["memory"], exceeded=tuple(message["exceeded"])
+            cpu_seconds=message["cpu_seconds"],
+            memory_peak_bytes=message["memory_peak_bytes"],
+            exceeded=tuple(message["exceeded"]),
         )
 
     async def cover(self, paths: Sequence[str]) -> None:

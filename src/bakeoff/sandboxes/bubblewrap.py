@@ -15,7 +15,7 @@ from bakeoff.images.root import Root
 from bakeoff.sandboxes import client, live, probe, support
 from bakeoff.sandboxes.base import Mount, Support
 from bakeoff.sandboxes.box import Box, Opened, Place
-from bakeoff.sandboxes.limits import bounds_of
+from bakeoff.sandboxes.limits import Bounds, bounds_of
 from bakeoff.sandboxes.transfer import Threads
 from bakeoff.sandboxes.which import bubblewrap
 from bakeoff.sandboxes.zygote import wire
@@ -235,6 +235,7 @@ class _Opener:
                     layers=layers,
                     mounts=[(mount.source, mount.target) for mount in self._mounts],
                     options=[*options, *_OPTIONS],
+                    limits=_limits(self._bounds),
                     without=sorted({*self._backend.without, *self._environment.widen}),
                     own_network=self._environment.network.mode is not NetworkMode.HOST,
                 )
@@ -293,6 +294,15 @@ _OPTIONS = (
     *("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"),
     *("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL", "--as-pid-1", "--chdir", "/"),
 )
+
+
+def _limits(bounds: Bounds) -> dict[str, float]:
+    """Limits as the zygote takes them: bytes and counts, 0 for none."""
+    return {
+        "memory": (bounds.memory_mb or 0) << 20,
+        "processes": bounds.processes or 0,
+        "cpus": bounds.cpus or 0.0,
+    }
 
 
 def _hidden(environment: Environment) -> list[str]:

@@ -45,13 +45,14 @@ class Command:
     async def kill(self) -> None:
         await self._kill_tree()
 
-    def ended(self, code: int, cpu: float | None, rss: int | None) -> None:
+    def ended(self, code: int, cpu: float | None, rss: int | None, limit: str | None = None) -> None:
         """The zygote has seen its end; ``code`` is negative for a signal."""
         if not self._exit.done():
             self._exit.set_result(
                 Exit(
                     code=code if code >= 0 else None,
                     signal=-code if code < 0 else None,
+                    limit=limit,
                     cpu_seconds=cpu,
                     max_rss_bytes=rss,
                 )

@@ -23,7 +23,7 @@ class Box:
     def __init__(self, number: int, pid: int = 0) -> None:
         self.number = number
         self.pid = pid
-        self.commands: dict[int, tuple[int, int]] = {}  # by pid: the request's number, clock ticks at its start
+        self.commands: dict[int, tuple[wire.Message, int]] = {}  # by pid: the request, clock ticks at its start
         self.destroy = 0  # the request that waits for its end
 
 
@@ -121,7 +121,7 @@ class Loop:
 
     def used(self, message: wire.Message, _fds: list[int]) -> None:
         """What ran in a sandbox has used, as far as that is known here."""
-        wire.send(self.sock, {"id": message["id"], "cpu": None, "memory": None, "exceeded": []})
+        wire.send(self.sock, {"id": message["id"], "cpu_seconds": None, "memory_peak_bytes": None, "exceeded": []})
 
     def readable(self, fd: int) -> None:
         """A descriptor that the subclass has registered."""
@@ -141,6 +141,10 @@ class Loop:
         """Signal everything in the sandbox but its first process at once; whether that could be done."""
         return False
 
+    def limit_of(self, box: Box, command: wire.Message, code: int) -> str:
+        """The limit that ended a command, as far as that is known; empty for none."""
+        return ""
+
     def finish(self, box: Box) -> None:
         """A command has ended: it may have been the last thing that a request waits for."""
 
@@ -158,7 +162,7 @@ class Loop:
                 self.tell(box, "broken", message["id"], error=str(error))
             finally:
                 os._exit(125)
-        box.commands[pid] = (message["id"], ticks)
+        box.commands[pid] = (message, ticks)
         self.by_command[pid] = box
         wire.send(self.sock, {"id": message["id"]})
 
@@ -179,7 +183,9 @@ class Loop:
                 continue
             command, _ticks = box.commands.pop(pid)
             code = os.waitstatus_to_exitcode(status)
-            self.tell(box, "exit", command, code=code, cpu=usage.ru_utime + usage.ru_stime, rss=usage.ru_maxrss * 1024)
+            cpu, rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+            limit = self.limit_of(box, command, code)
+            self.tell(box, "exit", command["id"], code=code, limit=limit, cpu=cpu, rss=rss)
             self.finish(box)
 
     def other_child(self, pid: int) -> None:
@@ -202,7 +208,7 @@ class Loop:
         box = self.boxes[message["box"]]
         ending = Ending(box, {"id": message["id"]})
         for pid, (command, ticks) in box.commands.items():
-            if command == message["command"]:
+            if command["id"] == message["command"]:
                 ending.command, ending.since = pid, ticks
         if not ending.command:
             wire.send(self.sock, ending.reply)

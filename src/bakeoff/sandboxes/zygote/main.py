@@ -10,9 +10,10 @@ import signal
 import socket
 import sys
 
-from . import first, wire
+from . import first, permitted, wire
 from . import syscalls as sys_
 from .create import EMPTY, LIVE, MOUNTS, PLACE, WHEEL, Maker
+from .groups import Hierarchy
 from .loop import Loop
 from .plain import PlainLoop
 from .sandboxed import SandboxedLoop
@@ -27,20 +28,23 @@ def run(descriptor: int, lock: int) -> None:
     if received is None:
         return
     config = received[0]
+    groups = permitted.find(os.path.basename(config["live"]))
     try:
         privileged = isolate()
     except OSError as error:
+        groups.close()
         wire.send(sock, {"event": "refused", "errno": error.errno, "error": str(error)})
         return
     child = os.fork()
     if child == 0:
         os.close(lock)
         sys_.prctl(sys_.PR_SET_PDEATHSIG, signal.SIGKILL)
-        serve(sock, config, privileged)
+        serve(sock, config, privileged, groups)
         os._exit(0)
     sock.close()
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(child, signal.SIGKILL))
     os.waitpid(child, 0)
+    groups.close()
 
 
 def isolate() -> bool:
@@ -57,9 +61,9 @@ def isolate() -> bool:
     return False
 
 
-def serve(sock: socket.socket, config: wire.Message, privileged: bool) -> None:
+def serve(sock: socket.socket, config: wire.Message, privileged: bool, groups: Hierarchy) -> None:
     try:
-        loop = prepare(sock, config, privileged)
+        loop = prepare(sock, config, privileged, groups)
     except OSError as error:
         wire.send(sock, {"event": "refused", "errno": error.errno, "error": str(error)})
         return
@@ -77,7 +81,7 @@ def settle() -> None:
     gc.disable()
 
 
-def prepare(sock: socket.socket, config: wire.Message, privileged: bool) -> Loop:
+def prepare(sock: socket.socket, config: wire.Message, privileged: bool, groups: Hierarchy) -> Loop:
     live, bwrap, tree = config["live"], config["bwrap"], config["tree"]
     sys_.mount("none", "/", "", sys_.MS_REC | sys_.MS_PRIVATE)
     sys_.mount("proc", "/proc", "proc", sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC)
@@ -106,9 +110,11 @@ def prepare(sock: socket.socket, config: wire.Message, privileged: bool) -> Loop
     except PermissionError:
         maker = Maker(bwrap, 0, 1, program)
     folder = os.open(LIVE, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    wire.send(sock, {"event": "ready", "ids": maker.count, "base": maker.base}, [folder])
+    ready = {"event": "ready", "ids": maker.count, "base": maker.base}
+    limits = {"controllers": sorted(groups.controllers), "groups": groups.version, "unlimited": groups.reason}
+    wire.send(sock, {**ready, **limits}, [folder])
     os.close(folder)
-    return SandboxedLoop(sock, maker)
+    return SandboxedLoop(sock, maker, groups)
 
 
 def run_plain(descriptor: int, lock: int) -> None:

@@ -5,13 +5,19 @@ import select
 import signal
 import socket
 
-from . import cover, enter, tree, wire, world
+from . import cover, enter, rlimits, tree, wire, world
 from . import syscalls as sys_
 from .create import LIVE, Maker
+from .groups import Group, Hierarchy
 from .loop import Box, Loop
 from .world import Making, World
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _CHILD_WITHIN = 0.2  # seconds
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the latter is how a shell tells of it
 
 
 class Sandboxed(Box):
@@ -20,19 +26,24 @@ class Sandboxed(Box):
     ``world`` is the agent's own, made when something is first started there.
     """
 
-    def __init__(self, number: int, bwrap: int, folder: str, own_network: bool, guard: enter.Guard) -> None:
-        super().__init__(number)
+    def __init__(self, message: wire.Message, bwrap: int, guard: enter.Guard) -> None:
+        super().__init__(message["id"])
         self.bwrap = bwrap
         self.pidfd = -1
-        self.namespaces = enter.NAMESPACES | (sys_.CLONE_NEWNET if own_network else 0)
-        self.folder = folder
+        self.namespaces = enter.NAMESPACES | (sys_.CLONE_NEWNET if message["own_network"] else 0)
+        self.folder = f"{LIVE}/{message['folder']}"
         self.guard = guard
+        self.limits: dict[str, float] = message["limits"]
+        self.groups: dict[bool, Group] = {}  # what judges has one of its own
         self.world: World | None = None
         self.covers: list[int] = []
         self.covered = 0
 
     def leave(self) -> None:
         """Close what is held of it."""
+        for group in self.groups.values():
+            group.remove()
+        self.groups = {}
         for mount in self.covers:
             os.close(mount)
         self.covers = []
@@ -45,9 +56,10 @@ class Sandboxed(Box):
 
 
 class SandboxedLoop(Loop):
-    def __init__(self, sock: socket.socket, maker: Maker) -> None:
+    def __init__(self, sock: socket.socket, maker: Maker, hierarchy: Hierarchy) -> None:
         super().__init__(sock)
         self.maker = maker
+        self.hierarchy = hierarchy
         self.worlds = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.poll.register(self.worlds[0], select.POLLIN)
         self.making: dict[int, Making] = {}  # by the descriptor that tells readiness
@@ -60,7 +72,7 @@ class SandboxedLoop(Loop):
         folder = message["folder"]
         bwrap, ready, info, errors = self.maker.start(folder, message["layers"], message["mounts"], message["options"])
         guard = enter.Guard(self.maker.count > 1, frozenset(message["without"]))
-        box = Sandboxed(message["id"], bwrap, f"{LIVE}/{folder}", message["own_network"], guard)
+        box = Sandboxed(message, bwrap, guard)
         self.boxes[box.number] = self.by_bwrap[bwrap] = box
         self.opening[ready] = (box, folder, info, errors)
         self.poll.register(ready, select.POLLIN)
@@ -133,7 +145,13 @@ class SandboxedLoop(Loop):
     def fork_inside(self, box: Box, apart: bool) -> int:
         """Fork a child with a number in the sandbox's outer process namespace, or in the agent's own."""
         assert isinstance(box, Sandboxed)
-        return self._fork(self._place(box, apart))
+        place = self._place(box, apart)
+        if not self.hierarchy.version:
+            return self._fork(place, os.fork)
+        if apart not in box.groups:
+            limits = int(box.limits["memory"]), int(box.limits["processes"]), box.limits["cpus"]
+            box.groups[apart] = self.hierarchy.make(f"{box.number}.{int(apart)}", *limits)
+        return self._fork(place, box.groups[apart].fork)
 
     def _place(self, box: Sandboxed, apart: bool) -> int:
         """The process whose namespaces are meant."""
@@ -141,11 +159,11 @@ class SandboxedLoop(Loop):
             raise OSError("the sandbox has ended")
         return box.pidfd if apart or box.world is None else box.world.pidfd
 
-    def _fork(self, pidfd: int) -> int:
+    def _fork(self, pidfd: int, fork: "Callable[[], int]") -> int:
         sys_.setns(pidfd, sys_.CLONE_NEWPID)
         pid = -1
         try:
-            pid = os.fork()
+            pid = fork()
             return pid
         finally:
             if pid:
@@ -167,7 +185,7 @@ class SandboxedLoop(Loop):
             raise OSError("the sandbox has ended")
         ready, ready_in = os.pipe()
         try:
-            if self._fork(box.pidfd) == 0:
+            if self._fork(box.pidfd, os.fork) == 0:
                 try:
                     enter.enter(box.pidfd, box.namespaces, box.guard)
                     world.build(box.number, self.maker.first, ready_in, self.worlds[1], box.guard)
@@ -235,8 +253,13 @@ class SandboxedLoop(Loop):
 
     def become(self, box: Box, message: wire.Message, fds: list[int]) -> None:
         assert isinstance(box, Sandboxed)
-        uid = message["uid"]
-        enter.enter(self._place(box, message["apart"]), box.namespaces, box.guard)
+        uid, apart = message["uid"], message["apart"]
+        if group := box.groups.get(apart):
+            group.join()
+        # Without groups, processes are counted for the whole sandbox, and what is left there could keep a judge from starting any.
+        limits = box.limits if group or not apart else {**box.limits, "processes": 0}
+        rlimits.apply(limits, self.hierarchy.controllers, box.number)
+        enter.enter(self._place(box, apart), box.namespaces, box.guard)
         os.setsid()
         enter.become(uid, message["gid"], message["groups"], box.guard.kept if uid == 0 else 0, box.guard)
         if size := message.get("pty"):
@@ -261,7 +284,7 @@ class SandboxedLoop(Loop):
             box.world = None
         if not box.pid or not self.listed(box):
             return True
-        pid = self._fork(box.pidfd)
+        pid = self._fork(box.pidfd, os.fork)
         if pid == 0:
             code = 1
             try:
@@ -306,6 +329,23 @@ class SandboxedLoop(Loop):
         box.covers = []
         wire.send(self.sock, {"id": message["id"]})
 
+    def limit_of(self, box: Box, command: wire.Message, code: int) -> str:
+        assert isinstance(box, Sandboxed)
+        if code == -signal.SIGXFSZ:
+            return "storage"
+        group = box.groups.get(command["apart"]) if code else None
+        exceeded = group.exceeded() if group else []
+        if code not in _KILLED:
+            exceeded = [name for name in exceeded if not name.endswith("memory")]
+        return exceeded[0] if exceeded else ""
+
+    def used(self, message: wire.Message, _fds: list[int]) -> None:
+        box = self.boxes[message["box"]]
+        assert isinstance(box, Sandboxed)
+        group = box.groups.get(False)
+        used = group.used() if group else {"cpu_seconds": None, "memory_peak_bytes": None}
+        wire.send(self.sock, {**used, "id": message["id"], "exceeded": group.exceeded() if group else []})
+
     def first_of(self, box: Box) -> list[int]:
         assert isinstance(box, Sandboxed)
         if not box.pid:
@@ -318,7 +358,7 @@ class SandboxedLoop(Loop):
     def listen(self, message: wire.Message, _fds: list[int]) -> None:
         box = self.boxes[message["box"]]
         assert isinstance(box, Sandboxed)
-        if self._fork(self._place(box, True)) == 0:
+        if self._fork(self._place(box, True), os.fork) == 0:
             try:
                 enter.enter(box.pidfd, box.namespaces, box.guard)
                 enter.listen(self.sock, message)
