@@ -16,6 +16,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+PR_SET_SECCOMP = 22
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 
@@ -28,6 +29,7 @@ _MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 4, 0x40
 _SYS_OPENAT2, _RESOLVE_NO_SYMLINKS = 437, 4
 _MNT_DETACH = 2
 _MOUNT_ATTR_IDMAP = 0x00100000
+_SECCOMP_MODE_FILTER = 2
 
 
 def _check(result: int, what: str) -> int:
@@ -49,6 +51,14 @@ def setns(fd: int, flags: int) -> None:
 def prctl(option: int, first: int = 0) -> None:
     zero = ctypes.c_ulong(0)
     _check(_libc.prctl(option, ctypes.c_ulong(first), zero, zero, zero), "prctl")
+
+
+def set_filter(program: bytes) -> None:
+    """Put this thread under a seccomp filter, a packed array of ``struct sock_filter``."""
+    lines = ctypes.create_string_buffer(program, len(program))
+    whole = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(lines))
+    zero = ctypes.c_ulong(0)
+    _check(_libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), whole, zero, zero), "seccomp")
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
