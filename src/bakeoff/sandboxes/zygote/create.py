@@ -3,6 +3,7 @@
 import os
 import signal
 
+from . import enter, seccomp, wire
 from . import syscalls as sys_
 
 PLACE = "/sys"  # in the zygote's own mount namespace a tmpfs lies over it; nothing in a sandbox comes from there
@@ -79,10 +80,9 @@ class Maker:
                 pass  # an old kernel, or a file system without mapped mounts: its owners show as nobody
         sys_.bind(source, target)
 
-    def start(
-        self, folder: str, layers: list[tuple[str, bool]], mounts: list[tuple[str, str]], options: list[str]
-    ) -> tuple[int, int, int, int]:
+    def start(self, message: wire.Message, guard: enter.Guard) -> tuple[int, int, int, int]:
         """Fork and execute bubblewrap. Returns its pid and the descriptors to read: ready, info, errors."""
+        folder, options = message["folder"], message["options"]
         upper, work = f"{LIVE}/{folder}/u", f"{LIVE}/{folder}/w"
         os.makedirs(f"{LIVE}/{folder}", 0o711, exist_ok=True)
         for path in (upper, work):
@@ -90,14 +90,15 @@ class Maker:
             if self.count > 1:
                 os.chown(path, self.base, self.base)
         argv = [self.bwrap]
-        for path, shifted in layers:
+        for path, shifted in message["layers"]:
             argv += ["--overlay-src", self.layer(path, shifted)]
         argv += ["--overlay", upper, work, "/"]
         sources: list[tuple[str, str]] = []
-        for number, (source, target) in enumerate(mounts):
+        for number, (source, target) in enumerate(message["mounts"]):
             place = f"{PLACE}/mount/{number}" if os.path.isdir(source) else f"{PLACE}/mount/file{number}"
             sources.append((source, place))
             options = [*options, "--ro-bind", place, target]
+        filter_ = seccomp.descriptor(guard.program)
         ready, ready_in = os.pipe()
         info, info_in = os.pipe()
         errors, errors_in = os.pipe()
@@ -107,12 +108,14 @@ class Maker:
         if pid == 0:
             try:
                 os.close(go)
-                self._become_bubblewrap(argv + options, sources, (ready_in, errors_in, info_in), tell, wait)
+                argv += [*options, "--seccomp", str(filter_)]
+                os.set_inheritable(filter_, True)
+                self._become_bubblewrap(argv, sources, (ready_in, errors_in, info_in), tell, wait, guard)
             except BaseException as error:  # noqa: BLE001 - a forked child must not return into the zygote's loop
                 os.write(errors_in, str(error).encode())
             finally:
                 os._exit(1)
-        for fd in (ready_in, info_in, errors_in, tell, wait):
+        for fd in (ready_in, info_in, errors_in, tell, wait, filter_):
             os.close(fd)
         try:
             if os.read(told, 1):  # the namespace is there
@@ -124,7 +127,13 @@ class Maker:
         return pid, ready, info, errors
 
     def _become_bubblewrap(
-        self, argv: list[str], sources: list[tuple[str, str]], ends: tuple[int, int, int], tell: int, wait: int
+        self,
+        argv: list[str],
+        sources: list[tuple[str, str]],
+        ends: tuple[int, int, int],
+        tell: int,
+        wait: int,
+        guard: enter.Guard,
     ) -> None:
         sys_.prctl(sys_.PR_SET_DUMPABLE, 1)  # or /proc/self/uid_map could not be written
         if sources:
@@ -135,8 +144,9 @@ class Maker:
         os.write(tell, b"1")
         if not os.read(wait, 1):
             os._exit(1)
-        with open("/proc/sys/user/max_user_namespaces", "w") as limit:
-            limit.write("0")
+        if not guard.user_namespaces:
+            with open("/proc/sys/user/max_user_namespaces", "w") as limit:
+                limit.write("0")
         if self.count > 1:
             os.setgroups([])
         os.setresgid(0, 0, 0)

@@ -14,8 +14,8 @@ import stat
 import struct
 import termios
 
+from . import seccomp, wire
 from . import syscalls as sys_
-from . import wire
 
 # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, SETFCAP
 KEPT = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 31))
@@ -28,7 +28,10 @@ _RESET = tuple(
 
 
 class Guard:
-    """How the processes of one sandbox are held: every protection is on but those that ``without`` names."""
+    """How the processes of a sandbox are held: every protection is on but those that ``without`` names.
+
+    Made once for each such set: to assemble the filter takes longer than all else that starts a command.
+    """
 
     def __init__(self, many_ids: bool, without: frozenset[str]) -> None:
         self.many_ids = many_ids
@@ -36,6 +39,9 @@ class Guard:
         self.proc_sys = "proc-sys" not in without
         self.new_privileges = "new-privileges" in without
         self.dumpable = int("entering" in without)
+        self.user_namespaces = "user-namespaces" in without
+        self.program = seccomp.program(without.intersection(seccomp.GROUPS))
+        self.filter = sys_.Filter(self.program)
         self.kept = EVERY if "capabilities" in without else KEPT
 
 
@@ -51,6 +57,7 @@ def enter(pidfd: int, namespaces: int, guard: Guard) -> None:
 
 def become(uid: int, gid: int, groups: list[int], kept: int, guard: Guard) -> None:
     """Take the ids, give up every capability but ``kept``, and forbid new privileges."""
+    guard.filter.install()  # first, because with new privileges allowed it takes a capability
     sys_.drop_bounding(kept)
     if guard.many_ids:
         os.setgroups(groups)

@@ -66,16 +66,22 @@ class SandboxedLoop(Loop):
         self.own_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self.own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.by_bwrap: dict[int, Sandboxed] = {}
-        self.opening: dict[int, tuple[Sandboxed, str, int, int]] = {}  # by the descriptor that tells readiness
+        self.guards: dict[frozenset[str], enter.Guard] = {}
+        self.opening: dict[int, tuple[Sandboxed, int, int]] = {}  # by the descriptor that tells readiness
 
     def create(self, message: wire.Message, _fds: list[int]) -> None:
-        folder = message["folder"]
-        bwrap, ready, info, errors = self.maker.start(folder, message["layers"], message["mounts"], message["options"])
-        guard = enter.Guard(self.maker.count > 1, frozenset(message["without"]))
+        guard = self._guard(frozenset(message["without"]))
+        bwrap, *ends = self.maker.start(message, guard)
+        ready, info, errors = ends
         box = Sandboxed(message, bwrap, guard)
         self.boxes[box.number] = self.by_bwrap[bwrap] = box
-        self.opening[ready] = (box, folder, info, errors)
+        self.opening[ready] = (box, info, errors)
         self.poll.register(ready, select.POLLIN)
+
+    def _guard(self, without: frozenset[str]) -> enter.Guard:
+        if without not in self.guards:
+            self.guards[without] = enter.Guard(self.maker.count > 1, without)
+        return self.guards[without]
 
     def readable(self, fd: int) -> None:
         if fd == self.worlds[0].fileno():
@@ -87,7 +93,7 @@ class SandboxedLoop(Loop):
 
     def _box_ready(self, fd: int) -> None:
         """A sandbox is ready, or will never be."""
-        box, folder, info, errors = self.opening.pop(fd)
+        box, info, errors = self.opening.pop(fd)
         self.poll.unregister(fd)
         fds: list[int] = []
         try:
@@ -100,7 +106,7 @@ class SandboxedLoop(Loop):
             box.pidfd = os.pidfd_open(pid)
             box.pid = pid
             fds.append(os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-            fds.append(os.open(f"{LIVE}/{folder}/u", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            fds.append(os.open(f"{box.folder}/u", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             wire.send(self.sock, {"id": box.number}, fds)
         except (BrokenPipeError, ConnectionResetError):
             raise
