@@ -6,16 +6,18 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from bakeoff.errors import InputError, SandboxError
 from bakeoff.files import inside
 from bakeoff.files.inside import FOLDER
 from bakeoff.images.root import Root
-from bakeoff.sandboxes import client, live, probe, support
+from bakeoff.sandboxes import client, disk, live, probe, support
 from bakeoff.sandboxes.base import Mount, Support
 from bakeoff.sandboxes.box import Box, Opened, Place
 from bakeoff.sandboxes.limits import bounds_of
+from bakeoff.sandboxes.disk_limits import DEFAULT_BYTES, DEFAULT_ENTRIES, Space
 from bakeoff.sandboxes.transfer import Threads
 from bakeoff.sandboxes.which import bubblewrap
 from bakeoff.sandboxes.zygote import wire
@@ -53,7 +55,10 @@ class BubblewrapBackend:
     without: frozenset[str] = frozenset()
     """Protections that no sandbox has, by name; what a task's ``widen`` lifts comes on top."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_entries: int = DEFAULT_ENTRIES) -> None:
+        self._most_entries = most_entries
+        self._watch = disk.DiskWatch(lambda: disk.room(self._live_fd), self._no_room)
+        self._boxes: set[Box] = set()
         self._zygote: client.Zygote | None = None
         self._starting = asyncio.Lock()
         self._live: live.LiveFolder | None = None
@@ -87,17 +92,31 @@ class BubblewrapBackend:
             raise InputError("too many mounts", found=str(len(mounts)), wanted=f"at most {MOUNTS}")
         zygote, threads = await self._started()
         self._count += 1
-        opener = _Opener(self, zygote, environment, mounts, live.trial_folder(trial, self._count))
+        folder = live.trial_folder(trial, self._count)
+        opener = _Opener(self, zygote, environment, mounts, folder)
         place = opener.place(environment, root, self.ids)
         box = Box(zygote, threads, root, place)
         opener.box = box
         try:
             opened = await box.ready()
+            self._watch_disk(folder, environment.storage_mb, box)
             if wanted := _wanted(root, place.workdir):
                 await threads.run(lambda: _prepare(opened.root_fd, wanted))
             yield box
         finally:
+            self._watch.remove(folder)
+            self._boxes.discard(box)
             await asyncio.shield(self._end(opener, box))
+
+    def _watch_disk(self, folder: str, storage_mb: int | None, box: Box) -> None:
+        limits = Space(storage_mb << 20 if storage_mb else DEFAULT_BYTES, self._most_entries)
+        self._boxes.add(box)
+        self._watch.add(folder, limits, partial(box.measure, folder), box.exceeded)
+
+    def _no_room(self, reason: str) -> None:
+        """The disk is nearly full, and no sandbox is known to be the cause: every one ends, and with it what may be."""
+        for box in self._boxes:
+            box.no_room(reason)
 
     async def _end(self, opener: _Opener, box: Box) -> None:
         opened = await box.close()
@@ -140,6 +159,7 @@ class BubblewrapBackend:
         return await asyncio.to_thread(live.reap, job)
 
     async def close(self) -> None:
+        self._watch.close()
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             await zygote.close()
