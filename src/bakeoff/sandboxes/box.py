@@ -21,12 +21,12 @@ from bakeoff.sandboxes.changes import changes_between
 from bakeoff.sandboxes.client import Zygote
 from bakeoff.sandboxes.commands import Command, Pipes
 from bakeoff.sandboxes.limits import Bounds
+from bakeoff.sandboxes.disk import MEASURE_WITHIN
 from bakeoff.sandboxes.disk_limits import Excess, Space, Usage
 from bakeoff.sandboxes.streams import EmptyReader, PipeReader, PipeWriter
 from bakeoff.sandboxes.zygote.wire import Message
 
 _BATCH = 500  # changes that are looked for at once
-_MEASURE_WITHIN = 10.0  # seconds, after which what was counted so far must do
 
 
 @dataclass
@@ -51,6 +51,8 @@ class Place:
     ``ids``: how many ids are mapped inside. ``reopen`` makes it run on the given root; ``freeze`` ends it, and turns what
     it wrote into a layer whose path it returns. ``prepared``: folders that were made for it. ``hides``: whether folders can
     be laid over others without the agent's world seeing them.
+    it wrote into a layer whose path it returns. ``prepared``: folders that were made for it. ``full`` tells whether nothing
+    can be written to the disk now.
     """
 
     workdir: str
@@ -61,6 +63,7 @@ class Place:
     freeze: Callable[[Opened], Awaitable[str]]
     layer_fd: Callable[[str], int]
     hides: bool = True
+    full: Callable[[], bool] = lambda: False
 
 
 class Box:
@@ -159,6 +162,10 @@ class Box:
         """What the zygote tells about this sandbox."""
         match message["event"]:
             case "exit":
+                if self._place.full():
+                    self.fail(
+                        "the disk of the sandboxes was full when a command ended: whether that is why, nobody knows"
+                    )
                 if command := self._commands.get(message["command"]):
                     command.ended(message["code"], message["cpu"], message["rss"])
             case "terminal":
@@ -208,7 +215,7 @@ class Box:
             folder=folder,
             most_bytes=most.bytes,
             most_entries=most.inodes,
-            within=_MEASURE_WITHIN,
+            within=MEASURE_WITHIN,
         )
         return Usage(Space(message["bytes"], message["entries"]), message["whole"])
 

@@ -57,7 +57,7 @@ class BubblewrapBackend:
 
     def __init__(self, *, most_entries: int = DEFAULT_ENTRIES) -> None:
         self._most_entries = most_entries
-        self._watch = disk.DiskWatch(lambda: disk.room(self._live_fd), self._no_room)
+        self.watch = disk.DiskWatch(lambda: disk.room(self._live_fd), self._no_room)
         self._boxes: set[Box] = set()
         self._zygote: client.Zygote | None = None
         self._starting = asyncio.Lock()
@@ -91,6 +91,7 @@ class BubblewrapBackend:
         if len(mounts) > MOUNTS:
             raise InputError("too many mounts", found=str(len(mounts)), wanted=f"at most {MOUNTS}")
         zygote, threads = await self._started()
+        await self.watch.room_for_one(live.folder())
         self._count += 1
         folder = live.trial_folder(trial, self._count)
         opener = _Opener(self, zygote, environment, mounts, folder)
@@ -104,14 +105,14 @@ class BubblewrapBackend:
                 await threads.run(lambda: _prepare(opened.root_fd, wanted))
             yield box
         finally:
-            self._watch.remove(folder)
+            self.watch.remove(folder)
             self._boxes.discard(box)
             await asyncio.shield(self._end(opener, box))
 
     def _watch_disk(self, folder: str, storage_mb: int | None, box: Box) -> None:
         limits = Space(storage_mb << 20 if storage_mb else DEFAULT_BYTES, self._most_entries)
         self._boxes.add(box)
-        self._watch.add(folder, limits, partial(box.measure, folder), box.exceeded)
+        self.watch.add(folder, limits, partial(box.measure, folder), box.exceeded)
 
     def _no_room(self, reason: str) -> None:
         """The disk is nearly full, and no sandbox is known to be the cause: every one ends, and with it what may be."""
@@ -159,7 +160,7 @@ class BubblewrapBackend:
         return await asyncio.to_thread(live.reap, job)
 
     async def close(self) -> None:
-        self._watch.close()
+        self.watch.close()
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             await zygote.close()
@@ -174,6 +175,9 @@ class BubblewrapBackend:
             self._live = None
 
     # For the opener, which is a part of this.
+
+    def disk_full(self) -> bool:
+        return self.watch.full()
 
     def threads(self) -> Threads:
         assert self._threads is not None
@@ -229,6 +233,7 @@ class _Opener:
             reopen=self.open,
             freeze=self.freeze,
             layer_fd=self.layer_fd,
+            full=self._backend.disk_full,
         )
 
     async def open(self, root: Root) -> Opened:

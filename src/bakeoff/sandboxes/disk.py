@@ -10,9 +10,11 @@ by root alone. What no measurement explains counts for nobody, and shows as a sh
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -31,15 +33,17 @@ from bakeoff.sandboxes.disk_limits import (
     earliest,
     exceeds,
     fell,
+    full,
     kept,
     plus,
     raised,
 )
 
 TICK = 0.25  # seconds
-WITHIN = 10.0  # seconds that one measurement may take before what it has found so far must do
-_ANSWER_WITHIN = WITHIN + 10.0
+MEASURE_WITHIN = 10.0  # seconds, after which what a measurement has counted so far must do
+_ANSWER_WITHIN = MEASURE_WITHIN + 10.0
 _AT_ONCE = 2
+_PATIENCE = 20  # readings
 _REST = 4.0  # a sandbox is left alone for so many times as long as its last measurement took,
 _REST_MOST = 10.0  # seconds at most
 _EMPTY = Usage(Space())
@@ -86,6 +90,20 @@ class DiskWatch:
         self._kept = Space()
         self._short: tuple[What, int] | None = None
         self.looks = 0
+
+    def full(self) -> bool:
+        """Whether nothing can be written now, whoever's fault it is."""
+        return full(self._read())
+
+    async def room_for_one(self, where: Path) -> None:
+        """Wait a little for room for a new sandbox, if others are there whose end may make it. Raises OSError (ENOSPC)."""
+        for _ in range(_PATIENCE):
+            if not self.full():
+                return
+            if not self._entries:
+                break
+            await asyncio.sleep(self._every)
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} in {where}")
 
     def add(self, key: str, limits: Space, measure: Measure, exceeded: Callable[[Excess], None]) -> None:
         """Watch a new sandbox, which holds nothing yet. ``measure`` may end early once the space that it is given is passed.

@@ -17,6 +17,7 @@ DEFAULT_BYTES = 10 << 30
 DEFAULT_ENTRIES = 1_000_000
 RESERVE_BYTES = 512 << 20
 RESERVE_SHARE = 50  # one part in fifty
+FULL = (4 << 20, 64)  # bytes and inodes: with less left than this nothing can be expected to work
 UNCOUNTED_RATE = 50_000  # files a second that are taken to be made where the file system does not count them
 _EXPLAINS = 2  # a shortage is the sandboxes' doing if they hold one part in two of what went
 
@@ -176,6 +177,12 @@ def kept(room: Room) -> Space:
         wanted.bytes if room.free.bytes > wanted.bytes else room.free.bytes // 2,
         wanted.inodes if room.free.inodes > wanted.inodes else room.free.inodes // 2,
     )
+
+
+def full(found: Room) -> bool:
+    """Whether nearly nothing is left at all: then programs fail through no fault of theirs."""
+    no_inodes = found.total.inodes > 0 and found.free.inodes < FULL[1]
+    return found.free.bytes < FULL[0] or no_inodes
 
 
 def amount(what: What, number: int) -> str:
