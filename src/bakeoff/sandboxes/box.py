@@ -50,9 +50,7 @@ class Place:
 
     ``ids``: how many ids are mapped inside. ``reopen`` makes it run on the given root; ``freeze`` ends it, and turns what
     it wrote into a layer whose path it returns. ``prepared``: folders that were made for it. ``hides``: whether folders can
-    be laid over others without the agent's world seeing them.
-    it wrote into a layer whose path it returns. ``prepared``: folders that were made for it. ``full`` tells whether nothing
-    can be written to the disk now.
+    be laid over others without the agent's world seeing them. ``full`` tells whether nothing can be written to the disk now.
     """
 
     workdir: str
