@@ -16,6 +16,7 @@ import pytest
 
 from bakeoff.errors import SandboxError
 from bakeoff.images.host import host_root
+from bakeoff.sandboxes import limits
 from bakeoff.sandboxes.base import Exit
 from bakeoff.sandboxes.box import Box
 from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
@@ -35,8 +36,9 @@ PYTHON = "/usr/bin/python3"
 
 
 @pytest.fixture
-async def backend() -> AsyncIterator[BubblewrapBackend]:
-    made = BubblewrapBackend(most_entries=ENTRIES)
+async def backend(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BubblewrapBackend]:
+    monkeypatch.setattr(limits, "INODES", ENTRIES)
+    made = BubblewrapBackend()
     yield made
     await made.close()
 
@@ -73,10 +75,11 @@ open("f", "wb").write(bytes(20000000)); time.sleep(9)'""",
 async def test_a_disk_filler_is_ended_and_named(backend: BubblewrapBackend, script: str) -> None:
     async with opened(backend) as box:
         ended, _ = await sh(box, script)
-        assert (ended.signal, ended.limit) == (9, "disk")
+        assert (ended.signal, ended.limit) == (9, "storage")
         assert box.excess is not None
         assert 8 * MIB < box.excess.measured < 48 * MIB
         assert "8.0 MiB are permitted" in str(box.excess)
+        assert "storage" in (await box.used()).exceeded
         assert await sh(box, "echo goes on") == (Exit(code=0), b"goes on\n") or True
 
 
@@ -86,7 +89,7 @@ async def test_what_comes_after_an_excess_runs_and_is_bounded_again(backend: Bub
         ended, out = await sh(box, "echo goes on; rm f")
         assert (ended.code, out) == (0, b"goes on\n")
         ended, _ = await sh(box, "fallocate -l 40M g; sleep 9")
-        assert (ended.signal, ended.limit) == (9, "disk")
+        assert (ended.signal, ended.limit) == (9, "storage")
 
 
 async def test_without_its_limit_the_same_filler_goes_on(backend: BubblewrapBackend) -> None:
@@ -130,7 +133,7 @@ async def test_a_neighbour_that_fills_the_disk_is_no_reason_to_end_a_sandbox(bac
         filler = await stack.enter_async_context(opened(backend))
         works = [asyncio.create_task(sh(box, "head -c 1000000 /dev/zero > f; sleep 1")) for box in quiet]
         ended, _ = await sh(filler, FILLERS["in pieces"])
-        assert ended.limit == "disk"
+        assert ended.limit == "storage"
         assert [(await work)[0].code for work in works] == [0] * 5
         assert [box.excess for box in quiet] == [None] * 5
 
@@ -140,7 +143,7 @@ async def test_what_a_snapshot_froze_counts_too(backend: BubblewrapBackend) -> N
         assert (await sh(box, "fallocate -l 5M f; sleep 0.6"))[0].code == 0
         await box.snapshot()
         ended, _ = await sh(box, "fallocate -l 5M g; sleep 9")
-        assert ended.limit == "disk"
+        assert ended.limit == "storage"
 
 
 async def test_nothing_is_measured_while_nothing_grows(backend: BubblewrapBackend) -> None:
@@ -209,7 +212,7 @@ async def test_when_the_machine_runs_short_whoever_holds_most_is_ended_and_once(
     assert disk.told == []
     disk.free = 19 << 30  # a fiftieth of a TiB is 20.5
     await disk.ticks(10)
-    assert [(excess.key, excess.machine, excess.what) for excess in disk.told] == [("b", True, "disk")]
+    assert [(excess.key, excess.machine, excess.what) for excess in disk.told] == [("b", True, "storage")]
     disk.watch.remove("b")
     disk.free += disk.held.pop("b")
     await disk.ticks()

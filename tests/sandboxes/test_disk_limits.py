@@ -28,7 +28,7 @@ spaces = st.builds(Space, numbers, numbers)
 watched = st.builds(Watched, limits=spaces, used=st.builds(Usage, spaces, st.booleans()), seen=spaces)
 several = st.dictionaries(st.text(max_size=3), watched, max_size=5)
 shortages = st.builds(
-    Shortage, what=st.sampled_from(["disk", "inodes"]), free=numbers, kept=numbers, since=numbers, lost=numbers
+    Shortage, what=st.sampled_from(["storage", "inodes"]), free=numbers, kept=numbers, since=numbers, lost=numbers
 )
 writes = st.lists(
     st.dictionaries(st.sampled_from("abc"), st.builds(Space, st.integers(0, 40), st.integers(0, 40))), max_size=30
@@ -92,10 +92,10 @@ def test_a_shortage_ends_at_most_one_and_only_once_all_were_measured(
 
 def test_in_a_shortage_whoever_holds_most_ends_unless_all_together_hold_too_little() -> None:
     ones = {"small": fresh(1000, 10), "large": fresh(1000, 90)}
-    (culprit,) = decide(ones, Space(), Shortage("disk", 5, 10, 0, 200)).over
+    (culprit,) = decide(ones, Space(), Shortage("storage", 5, 10, 0, 200)).over
     assert (culprit.key, culprit.machine) == ("large", True)
     assert "more than any other sandbox" in str(culprit)
-    decision = decide(ones, Space(), Shortage("disk", 5, 10, 0, 201))
+    decision = decide(ones, Space(), Shortage("storage", 5, 10, 0, 201))
     assert not decision.over
     assert "not the sandboxes' files" in decision.unexplained
 
@@ -125,7 +125,7 @@ def test_the_reserve_of_a_disk_that_is_full_already_is_half_of_what_is_left() ->
 
 
 def test_amounts_are_readable() -> None:
-    assert [amount("disk", size) for size in (0, 1023, 1024, 8 << 20, 10 << 30, 5000 << 30)] == [
+    assert [amount("storage", size) for size in (0, 1023, 1024, 8 << 20, 10 << 30, 5000 << 30)] == [
         "0 bytes",
         "1023 bytes",
         "1.0 KiB",

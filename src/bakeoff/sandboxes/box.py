@@ -20,9 +20,9 @@ from bakeoff.sandboxes.base import Change, Ended, Size, Used, tar_bytes
 from bakeoff.sandboxes.changes import changes_between
 from bakeoff.sandboxes.client import Zygote
 from bakeoff.sandboxes.commands import Command, Pipes
-from bakeoff.sandboxes.limits import Bounds
 from bakeoff.sandboxes.disk import MEASURE_WITHIN
 from bakeoff.sandboxes.disk_limits import Excess, Space, Usage
+from bakeoff.sandboxes.limits import Bounds
 from bakeoff.sandboxes.streams import EmptyReader, PipeReader, PipeWriter
 from bakeoff.sandboxes.zygote.wire import Message
 
@@ -253,11 +253,12 @@ class Box:
             yield piece
 
     async def used(self) -> Used:
+        disk = (self.excess.what,) if self.excess is not None else ()
         if self._opened is None:
-            return Used()
+            return Used(exceeded=disk)
         message, _ = await self._zygote.ask("used", box=self._opened.number)
         return Used(
-            cpu_seconds=message["cpu"], memory_peak_bytes=message["memory"], exceeded=tuple(message["exceeded"])
+            cpu_seconds=message["cpu"], memory_peak_bytes=message["memory"], exceeded=(*message["exceeded"], *disk)
         )
 
     async def cover(self, paths: Sequence[str]) -> None:

@@ -16,8 +16,8 @@ from bakeoff.images.root import Root
 from bakeoff.sandboxes import client, disk, live, probe, support
 from bakeoff.sandboxes.base import Mount, Support
 from bakeoff.sandboxes.box import Box, Opened, Place
-from bakeoff.sandboxes.limits import bounds_of
-from bakeoff.sandboxes.disk_limits import DEFAULT_BYTES, DEFAULT_ENTRIES, Space
+from bakeoff.sandboxes.disk_limits import Space
+from bakeoff.sandboxes.limits import Bounds, bounds_of
 from bakeoff.sandboxes.transfer import Threads
 from bakeoff.sandboxes.which import bubblewrap
 from bakeoff.sandboxes.zygote import wire
@@ -34,6 +34,7 @@ from bakeoff.tasks.model import (
 
 BASE_ID = 0x70000000  # the first of the host's ids that sandboxes get as root: above all that other tools hand out
 _LOGS = (AGENT_LOGS_DIR, VERIFIER_LOGS_DIR, ARTIFACTS_DIR)
+_ANY = 1 << 62  # as good as no limit
 _OPEN_WITHIN = 60.0  # seconds; a machine under heavy load takes long
 _NO_OVERLAY_HERE = {
     0x794C7630,
@@ -55,8 +56,7 @@ class BubblewrapBackend:
     without: frozenset[str] = frozenset()
     """Protections that no sandbox has, by name; what a task's ``widen`` lifts comes on top."""
 
-    def __init__(self, *, most_entries: int = DEFAULT_ENTRIES) -> None:
-        self._most_entries = most_entries
+    def __init__(self) -> None:
         self.watch = disk.DiskWatch(lambda: disk.room(self._live_fd), self._no_room)
         self._boxes: set[Box] = set()
         self._zygote: client.Zygote | None = None
@@ -100,7 +100,7 @@ class BubblewrapBackend:
         opener.box = box
         try:
             opened = await box.ready()
-            self._watch_disk(folder, environment.storage_mb, box)
+            self._watch_disk(folder, place.bounds, box)
             if wanted := _wanted(root, place.workdir):
                 await threads.run(lambda: _prepare(opened.root_fd, wanted))
             yield box
@@ -109,9 +109,9 @@ class BubblewrapBackend:
             self._boxes.discard(box)
             await asyncio.shield(self._end(opener, box))
 
-    def _watch_disk(self, folder: str, storage_mb: int | None, box: Box) -> None:
-        limits = Space(storage_mb << 20 if storage_mb else DEFAULT_BYTES, self._most_entries)
+    def _watch_disk(self, folder: str, bounds: Bounds, box: Box) -> None:
         self._boxes.add(box)
+        limits = Space(bounds.storage_mb << 20 if bounds.storage_mb else _ANY, bounds.inodes or _ANY)
         self.watch.add(folder, limits, partial(box.measure, folder), box.exceeded)
 
     def _no_room(self, reason: str) -> None:

@@ -150,7 +150,7 @@ class DiskWatch:
         free, total = self._last.free, self._last.total
         if self._short is None:
             if free.bytes < self._kept.bytes:
-                self._short = ("disk", self._fallen.bytes)
+                self._short = ("storage", self._fallen.bytes)
             elif total.inodes and free.inodes < self._kept.inodes:
                 self._short = ("inodes", self._fallen.inodes)
         elif free.of(self._short[0]) >= self._kept.of(self._short[0]):

@@ -13,15 +13,13 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-DEFAULT_BYTES = 10 << 30
-DEFAULT_ENTRIES = 1_000_000
 RESERVE_BYTES = 512 << 20
 RESERVE_SHARE = 50  # one part in fifty
 FULL = (4 << 20, 64)  # bytes and inodes: with less left than this nothing can be expected to work
 UNCOUNTED_RATE = 50_000  # files a second that are taken to be made where the file system does not count them
 _EXPLAINS = 2  # a shortage is the sandboxes' doing if they hold one part in two of what went
 
-What = Literal["disk", "inodes"]
+What = Literal["storage", "inodes"]
 
 
 class Space(Struct, frozen=True):
@@ -31,7 +29,7 @@ class Space(Struct, frozen=True):
     inodes: int = 0
 
     def of(self, what: What) -> int:
-        return self.bytes if what == "disk" else self.inodes
+        return self.bytes if what == "storage" else self.inodes
 
 
 class Usage(Struct, frozen=True):
@@ -134,7 +132,7 @@ def _may_be_over(one: Watched, fallen: Space) -> bool:
 
 
 def _excess(key: str, one: Watched) -> Excess | None:
-    kinds: tuple[What, What] = ("disk", "inodes")
+    kinds: tuple[What, What] = ("storage", "inodes")
     for what in kinds:
         measured, permitted = one.used.space.of(what), one.limits.of(what)
         if measured > permitted:
