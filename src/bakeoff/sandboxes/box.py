@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import posixpath
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,6 +20,8 @@ from bakeoff.sandboxes.base import Change, Ended, Size, Used, tar_bytes
 from bakeoff.sandboxes.changes import changes_between
 from bakeoff.sandboxes.client import Zygote
 from bakeoff.sandboxes.commands import Command, Pipes
+from bakeoff.sandboxes.disk import MEASURE_WITHIN
+from bakeoff.sandboxes.disk_limits import Excess, Space, Usage
 from bakeoff.sandboxes.limits import Bounds
 from bakeoff.sandboxes.streams import EmptyReader, PipeReader, PipeWriter
 from bakeoff.sandboxes.zygote.wire import Message
@@ -46,7 +50,7 @@ class Place:
 
     ``ids``: how many ids are mapped inside. ``reopen`` makes it run on the given root; ``freeze`` ends it, and turns what
     it wrote into a layer whose path it returns. ``prepared``: folders that were made for it. ``hides``: whether folders can
-    be laid over others without the agent's world seeing them.
+    be laid over others without the agent's world seeing them. ``full`` tells whether nothing can be written to the disk now.
     """
 
     workdir: str
@@ -57,6 +61,7 @@ class Place:
     freeze: Callable[[Opened], Awaitable[str]]
     layer_fd: Callable[[str], int]
     hides: bool = True
+    full: Callable[[], bool] = lambda: False
 
 
 class Box:
@@ -75,12 +80,14 @@ class Box:
         self._commands: dict[int, Command] = {}
         self._terminals: dict[int, asyncio.Future[Command]] = {}
         self._doors: list[BoxDoor] = []
-        self._broken = ""
+        self._broken: str | OSError = ""
+        self._ending: set[asyncio.Task[None]] = set()
+        self.excess: Excess | None = None
 
     async def ready(self) -> Opened:
         """The running sandbox; after a snapshot it is started anew at the first use."""
         if self._broken:
-            raise SandboxError(self._broken)
+            raise _error(self._broken)
         if self._opened is None:
             async with self._opening:
                 if self._opened is None:
@@ -103,6 +110,8 @@ class Box:
         pty: Size | None = None,
         apart: bool = False,
     ) -> Command:
+        if self._ending:
+            await asyncio.wait(self._ending)  # or what is to end them all would end this one too
         opened = await self.ready()
         who = users.resolve(opened.root_fd, user, self._place.ids)
         request: dict[str, object] = {
@@ -151,6 +160,10 @@ class Box:
         """What the zygote tells about this sandbox."""
         match message["event"]:
             case "exit":
+                if self._place.full():
+                    self.fail(
+                        "the disk of the sandboxes was full when a command ended: whether that is why, nobody knows"
+                    )
                 if command := self._commands.get(message["command"]):
                     command.ended(message["code"], message["cpu"], message["rss"], message["limit"] or None)
             case "terminal":
@@ -175,11 +188,11 @@ class Box:
         self._commands[number] = command
         future.set_result(command)
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str | OSError) -> None:
         self._broken = self._broken or reason
         for future in self._terminals.values():
             if not future.done():
-                future.set_exception(SandboxError(self._broken))
+                future.set_exception(_error(self._broken))
         for command in self._commands.values():
             command.failed(self._broken)
 
@@ -189,6 +202,44 @@ class Box:
         message, _ = await self._zygote.ask("end", box=(await self.ready()).number, keep=list(keep))
         ended: list[tuple[int, str, bool]] = message["ended"]
         return tuple(Ended(pid=pid, name=name, listening=listening) for pid, name, listening in ended)
+
+    # The disk
+
+    async def measure(self, folder: str, most: Space) -> Usage:
+        """What it holds on the disk, all its layers together; counting ends once that is more than ``most``."""
+        message, _ = await self._zygote.ask(
+            "measure",
+            box=self._opened.number if self._opened is not None else 0,
+            folder=folder,
+            most_bytes=most.bytes,
+            most_entries=most.inodes,
+            within=MEASURE_WITHIN,
+        )
+        return Usage(Space(message["bytes"], message["entries"]), message["whole"])
+
+    def exceeded(self, excess: Excess) -> None:
+        """End what runs in it. It is as good as before for what comes then, unless it was ended for the machine's sake."""
+        self.excess = self.excess or excess
+        for command in self._commands.values():
+            command.over(excess.what)
+        self._end_soon()
+        if excess.machine:
+            self.fail(f"the sandbox was ended: {excess}")
+
+    def no_room(self, reason: str) -> None:
+        """End what runs in it; whoever uses it from now on gets the error of a full disk."""
+        self._end_soon()
+        self.fail(OSError(errno.ENOSPC, reason))
+
+    def _end_soon(self) -> None:
+        if self._opened is not None and not self._zygote.gone:
+            task = asyncio.get_running_loop().create_task(self._end_all(self._opened.number))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def _end_all(self, number: int) -> None:
+        with suppress(SandboxError):  # it ends by itself at the same time
+            await self._zygote.ask("end", box=number, keep=[])
 
     # Files
 
@@ -202,13 +253,14 @@ class Box:
             yield piece
 
     async def used(self) -> Used:
+        disk = (self.excess.what,) if self.excess is not None else ()
         if self._opened is None:
-            return Used()
+            return Used(exceeded=disk)
         message, _ = await self._zygote.ask("used", box=self._opened.number)
         return Used(
             cpu_seconds=message["cpu_seconds"],
             memory_peak_bytes=message["memory_peak_bytes"],
-            exceeded=tuple(message["exceeded"]),
+            exceeded=(*message["exceeded"], *disk),
         )
 
     async def cover(self, paths: Sequence[str]) -> None:
@@ -294,6 +346,10 @@ class BoxDoor:
 
     async def close(self) -> None:
         self.socket.close()
+
+
+def _error(reason: str | OSError) -> Exception:
+    return SandboxError(reason) if isinstance(reason, str) else reason
 
 
 def with_layer(root: Root, layer: str) -> Root:

@@ -6,15 +6,17 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from bakeoff.errors import InputError, SandboxError
 from bakeoff.files import inside
 from bakeoff.files.inside import FOLDER
 from bakeoff.images.root import Root
-from bakeoff.sandboxes import client, live, probe, support
+from bakeoff.sandboxes import client, disk, live, probe, support
 from bakeoff.sandboxes.base import Mount, Support
 from bakeoff.sandboxes.box import Box, Opened, Place
+from bakeoff.sandboxes.disk_limits import Space
 from bakeoff.sandboxes.limits import Bounds, bounds_of
 from bakeoff.sandboxes.transfer import Threads
 from bakeoff.sandboxes.which import bubblewrap
@@ -32,6 +34,7 @@ from bakeoff.tasks.model import (
 
 BASE_ID = 0x70000000  # the first of the host's ids that sandboxes get as root: above all that other tools hand out
 _LOGS = (AGENT_LOGS_DIR, VERIFIER_LOGS_DIR, ARTIFACTS_DIR)
+_ANY = 1 << 62  # as good as no limit
 _OPEN_WITHIN = 60.0  # seconds; a machine under heavy load takes long
 _NO_OVERLAY_HERE = {
     0x794C7630,
@@ -54,6 +57,8 @@ class BubblewrapBackend:
     """Protections that no sandbox has, by name; what a task's ``widen`` lifts comes on top."""
 
     def __init__(self) -> None:
+        self.watch = disk.DiskWatch(lambda: disk.room(self._live_fd), self._no_room)
+        self._boxes: set[Box] = set()
         self._zygote: client.Zygote | None = None
         self._starting = asyncio.Lock()
         self._live: live.LiveFolder | None = None
@@ -86,18 +91,33 @@ class BubblewrapBackend:
         if len(mounts) > MOUNTS:
             raise InputError("too many mounts", found=str(len(mounts)), wanted=f"at most {MOUNTS}")
         zygote, threads = await self._started()
+        await self.watch.room_for_one(live.folder())
         self._count += 1
-        opener = _Opener(self, zygote, environment, mounts, live.trial_folder(trial, self._count))
+        folder = live.trial_folder(trial, self._count)
+        opener = _Opener(self, zygote, environment, mounts, folder)
         place = opener.place(environment, root, self.ids)
         box = Box(zygote, threads, root, place)
         opener.box = box
         try:
             opened = await box.ready()
+            self._watch_disk(folder, place.bounds, box)
             if wanted := _wanted(root, place.workdir):
                 await threads.run(lambda: _prepare(opened.root_fd, wanted))
             yield box
         finally:
+            self.watch.remove(folder)
+            self._boxes.discard(box)
             await asyncio.shield(self._end(opener, box))
+
+    def _watch_disk(self, folder: str, bounds: Bounds, box: Box) -> None:
+        self._boxes.add(box)
+        limits = Space(bounds.storage_mb << 20 if bounds.storage_mb else _ANY, bounds.inodes or _ANY)
+        self.watch.add(folder, limits, partial(box.measure, folder), box.exceeded)
+
+    def _no_room(self, reason: str) -> None:
+        """The disk is nearly full, and no sandbox is known to be the cause: every one ends, and with it what may be."""
+        for box in self._boxes:
+            box.no_room(reason)
 
     async def _end(self, opener: _Opener, box: Box) -> None:
         opened = await box.close()
@@ -140,6 +160,7 @@ class BubblewrapBackend:
         return await asyncio.to_thread(live.reap, job)
 
     async def close(self) -> None:
+        self.watch.close()
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             await zygote.close()
@@ -154,6 +175,9 @@ class BubblewrapBackend:
             self._live = None
 
     # For the opener, which is a part of this.
+
+    def disk_full(self) -> bool:
+        return self.watch.full()
 
     def threads(self) -> Threads:
         assert self._threads is not None
@@ -209,6 +233,7 @@ class _Opener:
             reopen=self.open,
             freeze=self.freeze,
             layer_fd=self.layer_fd,
+            full=self._backend.disk_full,
         )
 
     async def open(self, root: Root) -> Opened:

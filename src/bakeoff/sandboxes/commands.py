@@ -25,6 +25,7 @@ class Command:
         self._stdout = stdout
         self._stderr = stderr
         self._kill_tree = kill_tree
+        self._limit: str | None = None
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
     @property
@@ -45,6 +46,10 @@ class Command:
     async def kill(self) -> None:
         await self._kill_tree()
 
+    def over(self, limit: str) -> None:
+        """It is about to be killed for a limit of its sandbox."""
+        self._limit = self._limit or limit
+
     def ended(self, code: int, cpu: float | None, rss: int | None, limit: str | None = None) -> None:
         """The zygote has seen its end; ``code`` is negative for a signal."""
         if not self._exit.done():
@@ -52,7 +57,7 @@ class Command:
                 Exit(
                     code=code if code >= 0 else None,
                     signal=-code if code < 0 else None,
-                    limit=limit,
+                    limit=self._limit if code < 0 and self._limit else limit,
                     cpu_seconds=cpu,
                     max_rss_bytes=rss,
                 )
@@ -60,10 +65,10 @@ class Command:
         self._stdout.process_ended()
         self._stderr.process_ended()
 
-    def failed(self, reason: str) -> None:
-        """It never ran, or its sandbox is gone."""
+    def failed(self, reason: str | OSError) -> None:
+        """It never ran, or its sandbox is gone; whoever waits for it gets the error, or a SandboxError that says so."""
         if not self._exit.done():
-            self._exit.set_exception(SandboxError(reason))
+            self._exit.set_exception(SandboxError(reason) if isinstance(reason, str) else reason)
             self._exit.exception()  # whoever does not wait need not be told
         self._stdout.process_ended()
         self._stderr.process_ended()

@@ -4,7 +4,8 @@ Approximated means, on bubblewrap:
 
 - ``environment.cpus`` and ``memory_mb``: nothing is set. A limit on address space breaks node and java, and a limit on
   processor time is another thing than a number of processors; only what the machine has bounds them.
-- ``environment.storage_mb``: bounds /tmp, which is in memory; the rest of the file system is bounded by the disk alone.
+- ``environment.storage_mb``: bounds /tmp, which is in memory, and what is written to the rest of the file system, each. The
+  latter is watched, not enforced at each write: what a sandbox writes within a quarter of a second comes on top.
 - ``environment.network_mode = "public"``: there is only the sandbox's own loopback.
 
 On ``process`` nothing is isolated: it runs with the machine's own network, limits and programs. What it can honour

@@ -95,6 +95,13 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
     _check(_libc.mount(*names, ctypes.c_ulong(flags), data.encode() or None), f"mount {source} on {target}")
 
 
+def file_system(path: str) -> int:
+    """The magic number of the file system on which ``path`` lies."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(_libc.statfs(os.fsencode(path), buffer), "statfs")
+    return int.from_bytes(buffer.raw[:8], "little")
+
+
 def bind(source: str, target: str) -> None:
     mount(source, target, "", MS_BIND)
 
