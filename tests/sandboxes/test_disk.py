@@ -142,7 +142,8 @@ async def test_what_a_snapshot_froze_counts_too(backend: BubblewrapBackend) -> N
     async with opened(backend) as box:
         assert (await sh(box, "fallocate -l 5M f; sleep 0.6"))[0].code == 0
         await box.snapshot()
-        ended, _ = await sh(box, "fallocate -l 5M g; sleep 9")
+        # In pieces: what others on this machine remove meanwhile can hide one of them.
+        ended, _ = await sh(box, "for i in $(seq 40); do fallocate -l 1M g$i; sleep 0.25; done")
         assert ended.limit == "storage"
 
 

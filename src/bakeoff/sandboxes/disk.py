@@ -2,7 +2,8 @@
 
 There is no quota: free space is read four times a second, and a sandbox is measured when it may be over its limit.
 Between two readings, and during a measurement, a sandbox writes as fast as the disk takes it; so a limit is passed by
-that much. What one sandbox writes is not seen as long as others remove as much within the same quarter of a second.
+that much. What one sandbox writes while others remove as much within the same quarter of a second is found later, when
+it has not been measured for half a minute.
 Files with no name are found through the descriptors of the processes that hold them; one that is only mapped is found
 by root alone. What no measurement explains counts for nobody, and shows as a shortage when the reserve is reached.
 """
@@ -46,6 +47,7 @@ _AT_ONCE = 2
 _PATIENCE = 20  # readings
 _REST = 4.0  # a sandbox is left alone for so many times as long as its last measurement took,
 _REST_MOST = 10.0  # seconds at most
+_ANYWAY = 30.0  # seconds after which a sandbox is measured although nothing fell: others may have freed what it took
 _EMPTY = Usage(Space())
 
 Measure = Callable[[Space], Awaitable[Usage]]
@@ -68,6 +70,7 @@ class _Entry:
     exceeded: Callable[[Excess], None]
     task: asyncio.Task[None] | None = None
     rest_until: float = 0.0
+    measured: float = 0.0
 
 
 class DiskWatch:
@@ -116,7 +119,8 @@ class DiskWatch:
             self._kept = kept(self._first)
             self._short = None
             self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
-        self._entries[key] = _Entry(Watched(limits, _EMPTY, self._fallen), measure, exceeded)
+        now = asyncio.get_running_loop().time()
+        self._entries[key] = _Entry(Watched(limits, _EMPTY, self._fallen), measure, exceeded, measured=now)
         self._refresh()
 
     def remove(self, key: str) -> None:
@@ -145,6 +149,13 @@ class DiskWatch:
         self._note_shortage()
         if self._short or (self._due is not None and exceeds(self._fallen, self._due)):
             self._act()
+        self._measure_old()
+
+    def _measure_old(self) -> None:
+        loop = asyncio.get_running_loop()
+        for entry in self._entries.values():
+            if entry.task is None and loop.time() - entry.measured > _ANYWAY:
+                entry.task = loop.create_task(self._measure(entry))
 
     def _note_shortage(self) -> None:
         free, total = self._last.free, self._last.total
@@ -205,4 +216,5 @@ class DiskWatch:
             entry.watched = msgspec.structs.replace(entry.watched, seen=self._fallen)
         finally:
             entry.task = None
+            entry.measured = loop.time()
         self._act()
