@@ -12,6 +12,8 @@ from pathlib import Path
 from bakeoff.errors import InputError, SandboxError
 from bakeoff.files import inside
 from bakeoff.files.inside import FOLDER
+from bakeoff.files.owners import Owners
+from bakeoff.files.remove import remove
 from bakeoff.images.root import Root
 from bakeoff.sandboxes import client, disk, live, probe, support
 from bakeoff.sandboxes.base import Mount, Support
@@ -152,7 +154,7 @@ class BubblewrapBackend:
                 raise
             self._live_fd = fds[0]
             self.ids = message["ids"]
-            self._threads = Threads(BASE_ID if self.ids > 1 else None)
+            self._threads = Threads(BASE_ID, Owners(base=BASE_ID, count=self.ids)) if self.ids > 1 else Threads(None)
             self._zygote = zygote
             return zygote, self._threads
 
@@ -279,7 +281,7 @@ class _Opener:
         folder = os.open(self._folder, FOLDER, dir_fd=self._backend.live_fd())
         try:
             os.rename("u", name, src_dir_fd=folder, dst_dir_fd=folder)
-            live.remove_tree(folder, "w")
+            remove(folder, "w")
         finally:
             os.close(folder)
         return f"{self._backend.live_path()}/{self._folder}/{name}"
@@ -309,7 +311,7 @@ class _Opener:
         except FileNotFoundError:
             return
         try:
-            live.remove_tree(folder, name)
+            remove(folder, name)
         finally:
             os.close(folder)
 

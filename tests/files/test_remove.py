@@ -1,11 +1,11 @@
-"""Removing what a sandbox leaves, while the kernel may still be at work in it."""
+"""Removing what a sandbox leaves, however deep, and while the kernel may still be at work in it."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from bakeoff.sandboxes import live
+from bakeoff.files.remove import remove
 
 
 def test_what_goes_or_comes_while_a_tree_is_removed_is_no_error(
@@ -33,7 +33,7 @@ def test_what_goes_or_comes_while_a_tree_is_removed_is_no_error(
     monkeypatch.setattr(os, "rmdir", removed)
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
-        live.remove_tree(folder, "w")
+        remove(folder, "w")
     finally:
         os.close(folder)
     assert not late
