@@ -70,16 +70,20 @@ def _open_pinned(pin: int, flags: int) -> int:
 
 @dataclass
 class _Folder:
-    """One on the way down: what its names begin with, the names last first, and the mode it must get back.
+    """One on the way down: its member, whose name is what its names begin with, these last first, and the mode it must get back.
 
     ``fd`` is -1 while it is closed: only so many are held open at once.
     """
 
-    prefix: bytes
+    member: tar.Member
     fd: int
     device: int
     names: list[str]
     mode: int
+
+    @property
+    def prefix(self) -> bytes:
+        return self.member.name
 
 
 class _Packer:
@@ -100,10 +104,11 @@ class _Packer:
     def folder(self, top: int, name: bytes) -> Iterator[bytes]:
         """``name`` is put before every path, and has a member of its own where it is not empty."""
         found = os.fstat(top)
-        way = [_list(name, os.dup(top), found)] if self.may_read(found) else []
+        member = self._member(name, tar.FOLDER, found)
+        way = [_list(member, os.dup(top), found)] if self.may_read(found) else []
         try:
             if name:
-                yield from self._add(self._member(name, tar.FOLDER, found))
+                yield from self._add(member)
             while way:
                 here = way[-1]
                 if here.fd < 0 and (here.names or here.mode >= 0):
@@ -111,52 +116,52 @@ class _Packer:
                 if here.fd < 0 or not here.names:
                     _close(way.pop())
                     continue
+                raw = os.fsencode(here.names.pop())
                 try:
-                    below = yield from self._entry(here, os.fsencode(here.names.pop()))
+                    entry = self._look(here, raw)
                 except (FileNotFoundError, NotADirectoryError, PermissionError):
                     continue  # it went, or changed its kind, while we looked
                 except OSError as error:
                     if isinstance(error, TooMuch) or error.errno not in _RACES:
                         raise
                     continue
-                if below is not None:
-                    way.append(below)
+                if isinstance(entry, _Folder):
+                    way.append(entry)
                     if len(way) > _OPEN and (far := way[-1 - _OPEN]).fd >= 0:
                         os.close(far.fd)
                         far.fd = -1
+                    yield from self._add(entry.member)
+                elif isinstance(entry, tar.Member):
+                    yield from self._add(entry)
+                elif entry is not None:
+                    yield from self.file(entry, here.prefix + raw)
         finally:
             for here in reversed(way):
                 _close(here)
 
-    def _entry(self, here: _Folder, raw: bytes) -> Generator[bytes, None, _Folder | None]:
-        """What one name gives; the folder to go on with, where it is one."""
+    def _look(self, here: _Folder, raw: bytes) -> _Folder | tar.Member | int | None:
+        """What stands at a name: a folder to go into, a member without data, or the descriptor of a file."""
         name = here.prefix + raw
         if len(name) >= _MAX_PATH:
             raise TooMuch(errno.ENAMETOOLONG, f"a path longer than {_MAX_PATH} bytes", os.fsdecode(name[:100] + b"..."))
         found = os.stat(raw, dir_fd=here.fd, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
             fd = inside.open_subfolder(here.fd, raw)
-            below: _Folder | None = None
             try:
                 found = os.fstat(fd)
+                member = self._member(name + b"/", tar.FOLDER, found)
                 if self.may_read(found) and not (found.st_dev != here.device and inside.is_of_the_kernel(fd)):
-                    below = _list(name + b"/", fd, found)
+                    folder = _list(member, fd, found)
+                    fd = -1
+                    return folder
+                return member
             finally:
-                if below is None:
+                if fd >= 0:
                     os.close(fd)
-            try:
-                yield from self._add(self._member(name + b"/", tar.FOLDER, found))
-            except BaseException:
-                if below is not None:
-                    _close(below)
-                raise
-            return below
         if stat.S_ISLNK(found.st_mode):
-            yield from self._add(self._member(name, tar.LINK, found, os.readlink(raw, dir_fd=here.fd)))
-        elif stat.S_ISREG(found.st_mode):
-            opened = inside.open_regular(here.fd, raw) if self.may_read(found) else None
-            if opened is not None:
-                yield from self.file(opened, name)
+            return self._member(name, tar.LINK, found, os.readlink(raw, dir_fd=here.fd))
+        if stat.S_ISREG(found.st_mode) and self.may_read(found):
+            return inside.open_regular(here.fd, raw)
         return None
 
     def file(self, fd: int, name: bytes) -> Iterator[bytes]:
@@ -210,9 +215,13 @@ class _Packer:
         )
 
 
-def _list(prefix: bytes, fd: int, found: os.stat_result) -> _Folder:
+def _list(member: tar.Member, fd: int, found: os.stat_result) -> _Folder:
     mode = inside.unlock(fd)
-    return _Folder(prefix, fd, found.st_dev, sorted(os.listdir(fd), reverse=True), mode)
+    try:
+        return _Folder(member, fd, found.st_dev, sorted(os.listdir(fd), reverse=True), mode)
+    except OSError:
+        inside.relock(fd, mode)
+        raise
 
 
 def _reopen(top: int, path: bytes) -> int:

@@ -98,8 +98,7 @@ class _Removal:
         self._way.append(_Folder(name, fd, (found.st_dev, found.st_ino), []))
         unlock(fd)  # for good: it is about to go
         self._way[-1].names = os.listdir(fd)
-        if len(self._way) > _OPEN:
-            above = self._way[-1 - _OPEN]
+        if len(self._way) > _OPEN and (above := self._way[-1 - _OPEN]).fd >= 0:
             os.close(above.fd)
             above.fd = -1
 
