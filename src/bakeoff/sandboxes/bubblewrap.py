@@ -38,6 +38,7 @@ BASE_ID = 0x70000000  # the first of the host's ids that sandboxes get as root: 
 _LOGS = (AGENT_LOGS_DIR, VERIFIER_LOGS_DIR, ARTIFACTS_DIR)
 _ANY = 1 << 62  # as good as no limit
 _OPEN_WITHIN = 60.0  # seconds; a machine under heavy load takes long
+_LAYERS = 128  # what the kernel's 4,096 bytes of mount options hold, whatever the paths are
 _NO_OVERLAY_HERE = {
     0x794C7630,
     0x6969,
@@ -239,6 +240,11 @@ class _Opener:
         )
 
     async def open(self, root: Root) -> Opened:
+        if len(root.paths) > _LAYERS:
+            raise SandboxError(
+                f"{len(root.paths)} snapshots and layers are on top of each other, and {_LAYERS} is the most: "
+                "take fewer, or open a new sandbox on the task's own root"
+            )
         inner = self._backend.live_path() + "/"
         layers = [
             (LIVE + "/" + path[len(inner) :], False) if path.startswith(inner) else (path, True) for path in root.paths
