@@ -12,9 +12,8 @@ from bakeoff.files import inside, tar
 from bakeoff.files.owners import Owners
 
 _CHUNK = 1 << 18
-_RACES = frozenset(
-    (errno.ELOOP, errno.ESTALE, errno.EXDEV)
-)  # a folder became a link, or went elsewhere, while we looked
+# A folder became a link or a link a folder, or went elsewhere, while we looked.
+_RACES = frozenset((errno.ELOOP, errno.EINVAL, errno.ESTALE, errno.EXDEV))
 _OPEN = 64  # folders on the way down that are held open
 _MAX_PATH = 4095  # bytes; no path that is longer can be used anywhere
 
