@@ -83,29 +83,35 @@ def test_depth_beyond_any_path_and_closed_folders_are_removed_with_few_descripto
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize("defended", [True, False], ids=["defended", "with the defence off"])
 def test_a_folder_that_is_moved_out_meanwhile_takes_nothing_of_its_new_place_along(
-    tmp_path: Path, place: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: int, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
-    """Its ``..`` is then another folder, in which names that are to go may stand too."""
+    """Its ``..`` is then another folder, in which names that were to go stand too."""
     deepen(tmp_path / "t", 60)
-    (tmp_path / "keep").mkdir()
+    (tmp_path / "keep" / "a19").mkdir(parents=True)
     (tmp_path / "keep" / "z").touch()
-    (tmp_path / "keep" / "a40").mkdir()
-    real, done = os.rmdir, []
+    real_rmdir, real_list, done = os.rmdir, os.listdir, list[int]()
+
+    def listed(folder: int) -> list[str]:
+        return sorted(real_list(folder), key=lambda name: name.startswith("deeper"))  # the last is taken first
 
     def removed(name: bytes, *, dir_fd: int) -> None:
-        if not done:  # at the bottom: a folder above, whose own is closed by now, goes elsewhere
+        if not done:  # at the bottom: a folder on the way, whose own is closed by now, goes elsewhere
             done.append(1)
-            names = os.sep.join(["deeper" * 10] * 20)
-            os.chmod(tmp_path / "keep", 0o755)
-            os.rename(tmp_path / "t" / names, tmp_path / "keep" / "moved")
-        real(name, dir_fd=dir_fd)
+            os.rename(tmp_path.joinpath("t", *["deeper" * 10] * 20), tmp_path / "keep" / "moved")
+        real_rmdir(name, dir_fd=dir_fd)
 
+    monkeypatch.setattr(os, "listdir", listed)
     monkeypatch.setattr(os, "rmdir", removed)
+    if not defended:
+        up = staticmethod(lambda below, _folder: os.open("..", FOLDER, dir_fd=below))
+        monkeypatch.setattr("bakeoff.files.remove._Removal._reopen", up)
     remove(place, "t")
+    monkeypatch.undo()
     assert done
-    assert {"z", "a40"} <= set(os.listdir(tmp_path / "keep"))
-    assert not (tmp_path / "t").exists()
+    assert ({"z", "a19"} <= set(os.listdir(tmp_path / "keep"))) == defended
+    assert not (tmp_path / "t").exists() or not defended
 
 
 def test_removal_looks_at_each_name_once_however_many_there_are(
