@@ -7,8 +7,9 @@ import io
 import os
 import stat
 import tarfile
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from conformance import PATH, content, entry, fetch, finish, pack, read, sh
 from bakeoff.errors import SandboxError
 from bakeoff.files import inside, tar
 from bakeoff.images.host import host_root
+from bakeoff.sandboxes import transfer
 from bakeoff.sandboxes.base import Change, Sandbox
 from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
 from bakeoff.tasks.model import Environment, Network, NetworkMode
@@ -385,3 +387,56 @@ async def test_owners_come_and_go_as_the_ids_that_are_inside(box: Sandbox) -> No
     }  # fmt: skip
     usr = await fetch(box, "/usr/bin/env")
     assert usr["env"].uid == 65534, "what is the machine's belongs to nobody"
+
+
+# Who gives up half-way
+
+
+async def test_one_who_gives_up_while_a_thread_works_closes_nothing_under_its_hands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A descriptor closed too early may be another file's by the time that the thread writes to it."""
+    began, go_on, order = threading.Event(), threading.Event(), list[str]()
+
+    def slowly(*_args: object, **_more: object) -> Iterator[bytes]:
+        try:
+            began.set()
+            go_on.wait(10)
+            order.append("worked")
+            yield b"x"
+        finally:
+            order.append("closed")
+
+    class Slow:
+        def __init__(self, *_args: object, **_more: object) -> None: ...
+
+        def feed(self, _data: bytes) -> None:
+            began.set()
+            go_on.wait(10)
+            order.append("worked")
+
+        finish = close = lambda _self: order.append("closed")
+
+    monkeypatch.setattr(transfer.pack, "pack", slowly)
+    monkeypatch.setattr(transfer.unpack, "Unpacker", Slow)
+    root, threads = os.open(tmp_path, inside.FOLDER), transfer.Threads(None)
+    try:
+        for work in (
+            read(transfer.get(threads, root, "x", max_bytes=1)),
+            transfer.put(threads, root, pack(entry("f", b"x" * (2 << 20))), "/", fresh=False),
+        ):
+            began.clear()
+            go_on.clear()
+            order.clear()
+            task = asyncio.create_task(work)
+            await asyncio.to_thread(began.wait, 10)
+            task.cancel()
+            await asyncio.sleep(0.05)
+            assert order == []
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert order == ["worked", "closed"]
+    finally:
+        threads.close()
+        os.close(root)

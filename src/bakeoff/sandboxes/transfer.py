@@ -115,6 +115,7 @@ def _fail(future: asyncio.Future[T], error: BaseException) -> None:
 async def put(threads: Threads, root: int, chunks: AsyncIterator[bytes], dest: str, *, fresh: bool) -> None:
     """Unpack the stream into the folder ``dest`` below ``root``."""
     state = _Put(root, dest, fresh, threads.owners)
+    done = False
     try:
         batch: list[bytes] = []
         size = 0
@@ -126,10 +127,11 @@ async def put(threads: Threads, root: int, chunks: AsyncIterator[bytes], dest: s
                 batch, size = [], 0
                 await threads.run(lambda data=data: state.feed(data))
         await threads.run(lambda: state.finish(b"".join(batch)))
+        done = True
     except (OSError, tar.TarError) as error:
         raise SandboxError(f"cannot unpack into {dest}: {error}") from error
     finally:
-        if state.unfinished:
+        if not done:
             await asyncio.shield(threads.run(state.close))
 
 
@@ -141,10 +143,7 @@ class _Put:
         self._fresh = fresh
         self._folder = -1
         self._unpacker: unpack.Unpacker | None = None
-
-    @property
-    def unfinished(self) -> bool:
-        return self._unpacker is not None or self._folder >= 0
+        self._lock = threading.Lock()  # one who gives up must not close what a thread is still writing to
 
     def _opened(self) -> unpack.Unpacker:
         if self._unpacker is None:
@@ -156,16 +155,22 @@ class _Put:
         return self._unpacker
 
     def feed(self, data: bytes) -> None:
-        self._opened().feed(data)
+        with self._lock:
+            self._opened().feed(data)
 
     def finish(self, data: bytes) -> None:
-        unpacker = self._opened()
-        if data:
-            unpacker.feed(data)
-        unpacker.finish()
+        with self._lock:
+            unpacker = self._opened()
+            if data:
+                unpacker.feed(data)
+            unpacker.finish()
         self.close()
 
     def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
         if self._unpacker is not None:
             self._unpacker.close()
             self._unpacker = None
@@ -208,10 +213,20 @@ def _is_of_the_kernel(parent: int, name: bytes) -> bool:
 async def get(threads: Threads, root: int, path: str, *, max_bytes: int) -> AsyncIterator[bytes]:
     """The file or folder at ``path`` below ``root`` as a tar stream."""
     pieces: Generator[bytes] = pack.pack(root, path, max_bytes=max_bytes, owners=threads.owners)
+    lock = threading.Lock()  # one who gives up must not close what a thread is still reading
     done = False
+
+    def some() -> list[bytes]:
+        with lock:
+            return list(islice(pieces, _PIECES))
+
+    def close() -> None:
+        with lock:
+            pieces.close()
+
     try:
         while not done:
-            batch = await threads.run(lambda: list(islice(pieces, _PIECES)))
+            batch = await threads.run(some)
             done = len(batch) < _PIECES
             for piece in batch:
                 yield piece
@@ -221,4 +236,4 @@ async def get(threads: Threads, root: int, path: str, *, max_bytes: int) -> Asyn
         raise SandboxError(f"cannot read {path}: {error}") from error
     finally:
         if not done:
-            await asyncio.shield(threads.run(pieces.close))
+            await asyncio.shield(threads.run(close))
