@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import pickle
 import tarfile
 from pathlib import Path
 
@@ -126,6 +127,126 @@ def test_no_name_leads_out_of_the_folder(tmp_path_factory: pytest.TempPathFactor
         unpacker.close()
         os.close(fd)
     assert os.listdir(place) == ["in"]
+
+
+def pax(*records: tuple[bytes, bytes], kind: bytes = b"x") -> bytes:
+    """A pax header with these records."""
+    data = b""
+    for key, value in records:
+        rest = b" " + key + b"=" + value + b"\n"
+        length = len(rest) + 1
+        while len(b"%d" % length) + len(rest) != length:
+            length += 1
+        data += b"%d" % length + rest
+    return extended(kind, data)
+
+
+def extended(kind: bytes, data: bytes) -> bytes:
+    block = bytearray(tar.header(tar.Member(name=b"x", size=len(data))))
+    block[156:157] = kind
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + data + tar.padding(len(data))
+
+
+def sized(field: bytes) -> bytes:
+    """A file's header with these twelve bytes for its size."""
+    block = bytearray(tar.header(tar.Member(name=b"f")))
+    block[124:136] = field
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def first(data: bytes) -> tar.Member:
+    member, _ = next(tar.Parser().feed(data))
+    assert member is not None
+    return member
+
+
+@given(st.integers(0, (1 << 62)))
+def test_sizes_of_any_kind_are_written_and_read(size: int) -> None:
+    assert first(tar.header(tar.Member(name=b"f", size=size))).size == size
+    assert first(sized(b"\x80" + size.to_bytes(11, "big"))).size == size
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"\xff" * 12,
+        b"\xff" + bytes(11),
+        b"\x80" + b"\xff" * 11,
+        b"-0000000001\0",
+        b"9" * 12,
+        b"0x10".ljust(12, b"\0"),
+        b"\xc0" * 12,
+    ],
+)
+def test_sizes_that_are_negative_or_none_are_refused(field: bytes) -> None:
+    with pytest.raises(tar.TarError):
+        first(sized(field))
+
+
+def test_pax_records_override_and_the_last_of_a_name_counts() -> None:
+    body = tar.build([(tar.Member(name=b"f"), b"")])[:512]
+    data = pax((b"path", b"a"), (b"path", b"b\n20 path=c"), (b"size", b"3"), (b"uid", b"3000000"), (b"gid", b"4"))
+    (found,) = parse(data + body + b"xyz" + bytes(509) + tar.END)
+    assert (found[0].name, found[0].uid, found[0].gid, found[1]) == (b"b\n20 path=c", 3000000, 4, b"xyz")
+    for value in (b"-1", b"+3", b"1e3", b" 3", b"9" * 19, b"\xb2", b""):
+        with pytest.raises(tar.TarError):
+            parse(pax((b"size", value)) + body + tar.END)
+    with pytest.raises(tar.TarError, match="sparse"):
+        parse(pax((b"GNU.sparse.major", b"1")) + body + tar.END)
+
+
+@pytest.mark.parametrize(
+    "record", [b"5 a=b\n", b"999 a=b\n", b"0 a=b\n", b"6 a=bcd\n", b"7 abcd\n", b"x a=b\n", b"-6 a=b\n", b"6\n"]
+)
+def test_pax_records_that_are_malformed_are_refused(record: bytes) -> None:
+    with pytest.raises(tar.TarError):
+        parse(extended(b"x", record) + tar.build([(tar.Member(name=b"f"), b"")]))
+
+
+def test_global_records_take_no_memory_however_many_there_are() -> None:
+    parser = tar.Parser()
+    for number in range(200):
+        assert list(parser.feed(pax((b"comment.%d" % number, b"x" * 4000), kind=b"g"))) == []
+    assert len(pickle.dumps(parser)) < 10_000
+    with pytest.raises(tar.TarError, match="too long"):
+        list(parser.feed(extended(b"L", b"n" * ((1 << 20) + 1))))
+
+
+def unpack(folder: Path, data: bytes, **options: int) -> None:
+    fd = os.open(folder, inside.FOLDER)
+    unpacker = Unpacker(fd, **options)  # type: ignore[arg-type]
+    try:
+        unpacker.feed(data)
+        unpacker.finish()
+    finally:
+        unpacker.close()
+        os.close(fd)
+
+
+def test_a_bomb_ends_at_the_bound_before_the_file_that_exceeds_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="more bytes than allowed"):
+        unpack(tmp_path, tar.build([(tar.Member(name=b"a"), b"x" * 900)] * 3), max_bytes=2000)
+    with pytest.raises(OSError, match="more bytes than allowed"):
+        unpack(tmp_path, tar.header(tar.Member(name=b"huge", size=1 << 60)), max_bytes=2000)
+    assert sorted(os.listdir(tmp_path)) == ["a"]
+    unpack(
+        tmp_path,
+        tar.build([(tar.Member(name=b"f", mtime=(1 << 62)), b"x"), (tar.Member(name=b"g", mtime=1234567), b"x")]),
+    )
+    assert (tmp_path / "f").stat().st_size == 1
+    assert (tmp_path / "g").stat().st_mtime == 1234567
+
+
+def test_a_file_that_has_the_name_is_replaced_and_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("kept")
+    os.link(tmp_path / "a", tmp_path / "b")
+    os.mkfifo(tmp_path / "pipe")
+    unpack(tmp_path, tar.build([(tar.Member(name=name), b"new") for name in (b"a", b"pipe")]))
+    assert [(tmp_path / name).read_text() for name in ("a", "b", "pipe")] == ["new", "kept", "new"]
 
 
 def test_hard_links_stay_inside_and_name_files_only(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakeoff.errors import InputError
+from bakeoff.files import tar
 from bakeoff.files.hashing import hash_tree
 from bakeoff.files.tar import TarError
 from bakeoff.files.tree import pack_folder, tar_of, unpack_stream
@@ -136,6 +137,25 @@ async def test_what_is_below_an_excluded_folder_is_excluded(tmp_path: Path) -> N
     )
     await unpack_stream(stream(data), tmp_path / "to", strip=1, keep=lambda path: path != "skip")
     assert sorted(os.listdir(tmp_path / "to")) == ["skipped"]
+
+
+async def test_a_path_that_no_program_could_use_here_is_refused(tmp_path: Path) -> None:
+    """Each by itself fits; what reads the folder later names its files from the root of the machine on."""
+    deep = "/".join(["d" * 250] * 16)
+    assert len(deep) < 4095 < len(deep) + len(str(tmp_path)) + 200
+    with pytest.raises(TarError, match="too long"):
+        await unpack_stream(stream(made((f"{deep}/{'f' * 60}", tarfile.REGTYPE, b"x"))), tmp_path / ("t" * 120))
+    for folder, _, names in os.walk(tmp_path):
+        for name in names:
+            assert os.path.exists(os.path.join(folder, name))
+
+
+async def test_nothing_that_is_brought_here_is_setuid_or_somebody_elses(tmp_path: Path) -> None:
+    members = [(tar.Member(name=b"f", mode=0o6777, uid=0 if os.geteuid() else 1000, gid=5), b"x")]
+    await unpack_stream(stream(tar.build(members)), tmp_path / "to")
+    found = (tmp_path / "to" / "f").stat()
+    assert found.st_mode & 0o7777 == 0o755
+    assert found.st_uid == os.geteuid()
 
 
 async def test_a_stream_that_is_no_tar_is_said_to_be_none(tmp_path: Path) -> None:

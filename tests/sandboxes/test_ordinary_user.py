@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 )
 @pytest.mark.timeout(240)
 def test_the_suites_hold_for_an_ordinary_user(ordinary_user: OrdinaryUser) -> None:
-    suites = [HERE / "test_bubblewrap.py", HERE / "test_isolation.py"]
+    names = ("bubblewrap", "isolation", "files_attacked", "changes_and_snapshots")
+    suites = [HERE / f"test_{name}.py" for name in names]
     options = ["-q", "-p", "no:cacheprovider", "--timeout", "60", "-k", "not gigabyte and not killed_harness"]
     done = ordinary_user.run(
         [ordinary_user.python, "-m", "pytest", *options, *suites], cwd=HERE.parent.parent, timeout=220

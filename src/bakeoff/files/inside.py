@@ -9,18 +9,24 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import secrets
 import stat
 import struct
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
 _OPENAT2 = 437  # the same number on every architecture
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH, _RESOLVE_IN_ROOT = 0x02, 0x04, 0x08, 0x10
+_IN_ROOT = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS
 _EAGAIN_TRIES = 100
+_OF_THE_KERNEL = frozenset({
+    0x9FA0, 0x62656572, 0x63677270, 0x27E0EB, 0x64626720, 0x74726163, 0x73636673, 0xCAFE4A11, 0x62656570, 0x1CD1,
+    0x42494E4D, 0x6165676C, 0xDE5E81E4, 0x19800202, 0x50495045, 0x534F434B,
+})  # fmt: skip
+"""proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, bpf, configfs, devpts, binfmt_misc, pstore, efivarfs, mqueue, pipes,
+sockets: the numbers of linux/magic.h."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
-_REMOVE_DEPTH = 64
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -41,8 +47,13 @@ def open_inside(root: int, path: str | bytes, flags: int, mode: int = 0) -> int:
     return _open(root, name, flags, mode)
 
 
-def _open(root: int, name: bytes, flags: int, mode: int) -> int:
-    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+def open_below(top: int, path: bytes) -> int:
+    """Open a folder below the open folder ``top``; a link anywhere on the way is an error."""
+    return _open(top, path or b".", FOLDER, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
+
+
+def _open(root: int, name: bytes, flags: int, mode: int, resolve: int = _IN_ROOT) -> int:
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
     for _ in range(_EAGAIN_TRIES):
         fd = _syscall(_OPENAT2, root, name, how, len(how))
         if fd >= 0:
@@ -74,6 +85,17 @@ def _unlock_one(folder: int) -> bool:
         return False
     os.chmod(f"/proc/self/fd/{folder}", found.st_mode & 0o7777 | 0o700)  # O_PATH descriptors take no fchmod
     return True
+
+
+def is_of_the_kernel(fd: int) -> bool:
+    """Whether a file or folder belongs to a file system that shows the kernel's own state, /proc or /sys for instance.
+
+    What looks like a file there can wait for ever, have no end, or change the machine when it is written.
+    """
+    buffer = ctypes.create_string_buffer(256)
+    if _libc.fstatfs(fd, buffer) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return int.from_bytes(buffer.raw[: struct.calcsize("l")], sys.byteorder) in _OF_THE_KERNEL
 
 
 def parts_of(path: str | bytes) -> list[bytes]:
@@ -187,82 +209,3 @@ def writable(folder: int) -> Generator[None]:
         yield
     finally:
         relock(folder, mode)
-
-
-def remove(parent: int, name: str | bytes) -> None:
-    """Remove whatever stands at ``name`` in the open folder ``parent``, with all below it; no link is followed.
-
-    Code that runs meanwhile may add names: what cannot be emptied after some tries raises OSError.
-    """
-    name = os.fsencode(name)
-    for attempt in range(20):
-        try:
-            with writable(parent):
-                _remove(parent, name)
-            return
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR) or attempt == 19:
-                raise
-
-
-def remove_path(path: str | os.PathLike[str]) -> None:
-    """``remove`` for a path outside any root: nothing there is no error, however deep what is there may be."""
-    above, name = os.path.split(os.path.abspath(path))
-    try:
-        parent = os.open(above, FOLDER)
-    except FileNotFoundError:
-        return
-    try:
-        remove(parent, name)
-    finally:
-        os.close(parent)
-
-
-def _remove(parent: int, name: bytes) -> None:
-    if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-        os.unlink(name, dir_fd=parent)
-        return
-    # One descriptor a level, and only so many: what lies deeper is moved up and comes later.
-    stack = [(name, open_subfolder(parent, name))]
-    moved = 0
-    try:
-        while stack:
-            entry, fd = stack[-1]
-            found: bytes | None = None
-            with writable(fd):
-                for child in os.listdir(fd):
-                    raw = os.fsencode(child)
-                    try:
-                        os.unlink(raw, dir_fd=fd)
-                    except (IsADirectoryError, PermissionError):
-                        found = raw
-                        break
-                    except FileNotFoundError:
-                        continue
-            if found is not None:
-                with writable(fd):
-                    below = open_subfolder(fd, found)
-                unlock(below)  # for good: it is about to go
-                if len(stack) < _REMOVE_DEPTH:
-                    stack.append((found, below))
-                    continue
-                os.close(below)
-                moved += 1
-                with writable(fd):
-                    os.rename(
-                        found,
-                        b".deep-%d-%s" % (moved, secrets.token_hex(8).encode()),
-                        src_dir_fd=fd,
-                        dst_dir_fd=stack[0][1],
-                    )
-                continue
-            above = stack[-2][1] if len(stack) > 1 else parent
-            with writable(above):
-                os.rmdir(entry, dir_fd=above)
-            stack.pop()
-            os.close(fd)
-    finally:
-        for _entry, fd in stack:
-            os.close(fd)

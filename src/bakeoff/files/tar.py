@@ -13,6 +13,7 @@ BLOCK = 512
 END = bytes(2 * BLOCK)
 _MAX_META = 1 << 20  # bytes of one extended header; a longer name is no name
 FILE, HARD_LINK, LINK, CHARACTER, BLOCK_DEVICE, FOLDER, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+_KEYS = frozenset((b"path", b"linkpath", b"size", b"uid", b"gid"))
 _KNOWN = frozenset((FILE, HARD_LINK, LINK, CHARACTER, BLOCK_DEVICE, FOLDER, FIFO))
 
 
@@ -150,8 +151,6 @@ class Parser:
             self._meta = (kind, bytearray()) if size else None
             return None
         long, self._long = {**self._global, **self._long}, {}
-        if any(key.startswith("GNU.sparse") for key in long):
-            raise TarError("sparse files are not read")
         size = _decimal(long["size"]) if "size" in long else size
         name = _text(block[:100])
         if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
@@ -170,8 +169,8 @@ class Parser:
             mode=_parse_number(block[100:108], "mode") & 0o7777,
             size=size if kind == FILE else 0,
             target=target if kind in (LINK, HARD_LINK) else b"",
-            uid=_parse_number(block[108:116], "uid"),
-            gid=_parse_number(block[116:124], "gid"),
+            uid=_decimal(long["uid"]) if "uid" in long else _parse_number(block[108:116], "uid"),
+            gid=_decimal(long["gid"]) if "gid" in long else _parse_number(block[116:124], "gid"),
             mtime=_parse_number(block[136:148], "mtime"),
         )
         self._left, self._skip = member.size, -member.size % BLOCK
@@ -190,7 +189,10 @@ class Parser:
             key, equals, value = record[:-1].partition(b"=")
             if not equals or length > len(rest) or not record.endswith(b"\n"):
                 raise TarError("a pax header is malformed")
-            into[key.decode("utf-8", "replace")] = value
+            if key.startswith(b"GNU.sparse"):
+                raise TarError("sparse files are not read")
+            if key in _KEYS:  # of any others there may be more than fit into memory
+                into[key.decode()] = value
             rest = rest[length:]
 
 

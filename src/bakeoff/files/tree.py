@@ -13,6 +13,8 @@ from bakeoff.errors import InputError
 from bakeoff.files import inside, tar
 from bakeoff.files.pack import pack
 
+_MAX_PATH = 4095  # bytes, as the kernel has it
+
 
 class Packed(Protocol):
     """What ``tar_of`` needs to know of a file; a ``TaskFile`` is one."""
@@ -91,7 +93,8 @@ async def unpack_stream(
 
     ``strip`` leading names are taken off each path; where nothing is left of a file's path, ``target`` itself is that file. ``keep``
     is asked about each path that remains, and what is below a folder that is not kept is not either. Links are never made
-    and never followed, modes become 644 or 755. Raises TarError for what is no tar, and OSError from the file system.
+    and never followed, modes become 644 or 755, and all belongs to whoever unpacks. Raises TarError for what is no tar,
+    and where a path here would be longer than any program could use; and OSError from the file system.
     """
     above = os.path.dirname(target) or "."
     try:
@@ -99,7 +102,8 @@ async def unpack_stream(
     except FileNotFoundError:
         os.makedirs(above, exist_ok=True)
         parent = os.open(above, inside.FOLDER)
-    writer = _Writer(parent, os.fsencode(target.name), strip, keep)
+    longest = _MAX_PATH - len(os.fsencode(os.path.abspath(target)))
+    writer = _Writer(parent, os.fsencode(target.name), strip, keep, longest)
     parser = tar.Parser()
     try:
         async for chunk in stream:
@@ -118,7 +122,8 @@ async def unpack_stream(
 class _Writer:
     """Where the members of a stream go, one after the other."""
 
-    def __init__(self, parent: int, top: bytes, strip: int, keep: Callable[[str], bool] | None) -> None:
+    def __init__(self, parent: int, top: bytes, strip: int, keep: Callable[[str], bool] | None, longest: int) -> None:
+        self._longest = longest
         self._parent = parent
         self._top = top
         self._strip = strip
@@ -130,7 +135,10 @@ class _Writer:
     def begin(self, member: tar.Member) -> None:
         self.end()
         parts = inside.parts_of(member.name)[self._strip :]
-        path = os.fsdecode(b"/".join(parts))
+        name = b"/".join(parts)
+        if len(name) >= self._longest:
+            raise tar.TarError(f"a path too long to be kept: {os.fsdecode(name[:200])}...")
+        path = os.fsdecode(name)
         if path and not self._wanted(path):
             if member.kind == tar.FOLDER:
                 self._dropped.append(f"{path}/")

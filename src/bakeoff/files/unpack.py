@@ -5,29 +5,45 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 from bakeoff.files import inside, tar
+from bakeoff.files.owners import Owners
+from bakeoff.files.remove import remove
 
 _CHUNK = 1 << 20
+_TRIES = 20  # to take a name that code inside may be taking at the same time
+_LAST_SECOND = 1 << 40  # far beyond what any file system keeps
+T = TypeVar("T")
 
 
 class Unpacker:
-    """Writes members below the open folder ``folder`` as they come. Devices and FIFOs are left out; owners too, unless asked for.
+    """Writes members below the open folder ``folder`` as they come. Devices and FIFOs are left out.
 
-    A name that is there already is replaced, but that a folder stays where one comes. A member whose path leads through
-    a link of the folder's is resolved below ``folder`` alone: nothing else can be reached. ``max_bytes`` bounds the data.
+    A name that is there already is replaced, but that a folder stays where one comes; no file that is there is ever opened. A
+    member whose path leads through a link of the folder's is resolved below ``folder`` alone: nothing else can be reached, by
+    hard links neither. File systems that the kernel makes up are not written to.
+
+    Modes are those of the tar, setuid and the like with them: what they give is worth something to the owner's id alone.
+    ``owners`` says whose ids the tar names; without it whoever unpacks owns all. Times before 1970 and 1970 itself are
+    not kept. ``top``: a member that is ``folder`` itself changes its mode and owner. ``max_bytes`` bounds the data.
     """
 
-    def __init__(self, folder: int, *, owners: bool = False, max_bytes: int | None = None) -> None:
+    def __init__(
+        self, folder: int, *, owners: Owners | None = None, top: bool = False, max_bytes: int | None = None
+    ) -> None:
         self._folder = folder
         self._owners = owners
+        self._top = top
         self._room = max_bytes
         self._parser = tar.Parser()
         self._file = -1
         self._left = 0
-        self._mode = 0
+        self._member = tar.Member(name=b"")
         self._parent: tuple[bytes, int] = (b"", -1)
-        self._modes: list[tuple[bytes, int]] = []
+        self._folders: list[tuple[bytes, tuple[int, int], int, int]] = []
 
     def feed(self, data: bytes) -> None:
         """Raises TarError, and OSError from the file system."""
@@ -40,13 +56,16 @@ class Unpacker:
     def finish(self) -> None:
         """The stream has ended: folders get their modes, so that one that forbids writing could still be filled."""
         self._parser.close()
-        for name, mode in reversed(self._modes):
+        for name, identity, mode, mtime in reversed(self._folders):
             try:
-                fd = inside.open_inside(self._folder, name, inside.FOLDER)
+                fd = inside.open_inside(self._folder, name, inside.FOLDER | os.O_NOFOLLOW)
             except OSError:
                 continue  # replaced meanwhile by code that runs there
             try:
-                os.fchmod(fd, mode)
+                found = os.fstat(fd)
+                if (found.st_dev, found.st_ino) == identity and not inside.is_of_the_kernel(fd):
+                    _set_time(fd, mtime)
+                    os.fchmod(fd, mode)
             finally:
                 os.close(fd)
 
@@ -65,12 +84,7 @@ class Unpacker:
         elif member.kind == tar.FILE:
             self._open_file(parts, member)
         elif member.kind == tar.LINK:
-            parent = self._parent_of(parts)
-            _clear(parent, parts[-1])
-            with inside.writable(parent):
-                os.symlink(member.target, parts[-1], dir_fd=parent)
-                if self._owners:
-                    os.chown(parts[-1], member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
+            self._make_link(parts, member)
         elif member.kind == tar.HARD_LINK:
             self._link(parts, member)
 
@@ -78,30 +92,30 @@ class Unpacker:
         name = b"/".join(parts[:-1])
         if self._parent[1] < 0 or self._parent[0] != name:
             fd = inside.open_folder(self._folder, name)
+            if inside.is_of_the_kernel(fd):
+                os.close(fd)
+                raise OSError(
+                    errno.EPERM, "a file system that the kernel makes up is not written to", os.fsdecode(name)
+                )
             if self._parent[1] >= 0:
                 os.close(self._parent[1])
             self._parent = (name, fd)
         return self._parent[1]
 
     def _make_folder(self, parts: list[bytes], member: tar.Member) -> None:
-        name = b"/".join(parts)
         if parts:
-            parent = self._parent_of(parts)
-            try:
-                found = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
-                if not stat.S_ISDIR(found.st_mode):
-                    _clear(parent, parts[-1])
-                    raise FileNotFoundError
-            except FileNotFoundError:
-                inside.make_folder(parent, parts[-1], 0o755)
-        if parts or self._owners:
-            self._modes.append((name, member.mode))
-        if self._owners:
-            fd = inside.open_folder(self._folder, name)
-            try:
-                os.fchown(fd, member.uid, member.gid)
-            finally:
-                os.close(fd)
+            fd = _folder_at(self._parent_of(parts), parts[-1])
+        elif self._top:
+            fd = os.dup(self._folder)
+        else:
+            return
+        try:
+            found = os.fstat(fd)
+            self._folders.append((b"/".join(parts), (found.st_dev, found.st_ino), member.mode, member.mtime))
+            if self._owners is not None:
+                os.fchown(fd, self._owners.outer(member.uid), self._owners.outer(member.gid))
+        finally:
+            os.close(fd)
 
     def _open_file(self, parts: list[bytes], member: tar.Member) -> None:
         if self._room is not None:
@@ -110,15 +124,10 @@ class Unpacker:
                 raise OSError(errno.EFBIG, "more bytes than allowed", os.fsdecode(member.name))
         parent = self._parent_of(parts)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with inside.writable(parent):
-            try:
-                self._file = os.open(parts[-1], flags, 0o600, dir_fd=parent)
-            except FileExistsError:
-                _clear(parent, parts[-1])
-                self._file = os.open(parts[-1], flags, 0o600, dir_fd=parent)
-        if self._owners:
-            os.fchown(self._file, member.uid, member.gid)
-        self._left, self._mode = member.size, member.mode
+        self._file = _take(parent, parts[-1], lambda name: os.open(name, flags, 0o600, dir_fd=parent))
+        if self._owners is not None:
+            os.fchown(self._file, self._owners.outer(member.uid), self._owners.outer(member.gid))
+        self._left, self._member = member.size, member
         if not self._left:
             self._end_file()
 
@@ -131,9 +140,23 @@ class Unpacker:
             self._end_file()
 
     def _end_file(self) -> None:
-        os.fchmod(self._file, self._mode)
+        _set_time(self._file, self._member.mtime)
+        os.fchmod(self._file, self._member.mode)
         os.close(self._file)
         self._file = -1
+
+    def _make_link(self, parts: list[bytes], member: tar.Member) -> None:
+        parent = self._parent_of(parts)
+        _take(parent, parts[-1], lambda name: os.symlink(member.target, name, dir_fd=parent))
+        if self._owners is None or not (member.uid or member.gid):
+            return
+        # By its descriptor: the name may be something else by now, whose owner is not ours to change.
+        fd = os.open(parts[-1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if stat.S_ISLNK(os.fstat(fd).st_mode):
+                os.chown(f"/proc/self/fd/{fd}", self._owners.outer(member.uid), self._owners.outer(member.gid))
+        finally:
+            os.close(fd)
 
     def _link(self, parts: list[bytes], member: tar.Member) -> None:
         source = inside.parts_of(member.target)
@@ -145,13 +168,39 @@ class Unpacker:
                 raise tar.TarError(f"a hard link to {member.target!r}, which is no file")
             parent = self._parent_of(parts)
             if source != parts:
-                _clear(parent, parts[-1])
-                with inside.writable(parent):
-                    os.link(source[-1], parts[-1], src_dir_fd=there, dst_dir_fd=parent, follow_symlinks=False)
+                _take(
+                    parent,
+                    parts[-1],
+                    lambda name: os.link(source[-1], name, src_dir_fd=there, dst_dir_fd=parent, follow_symlinks=False),
+                )
         finally:
             os.close(there)
 
 
-def _clear(parent: int, name: bytes) -> None:
-    """Remove what stands at ``name``, a folder with all below it."""
-    inside.remove(parent, name)
+def _folder_at(parent: int, name: bytes) -> int:
+    """Open the folder that stands at ``name``, or one made in place of whatever else does."""
+    try:
+        return inside.open_subfolder(parent, name)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        remove(parent, name)
+    inside.make_folder(parent, name, 0o755)
+    return inside.open_subfolder(parent, name)
+
+
+def _take(parent: int, name: bytes, make: Callable[[bytes], T]) -> T:
+    """Make something at ``name``, in place of what stands there: a folder goes with all below it."""
+    for _ in range(_TRIES):
+        with inside.writable(parent), suppress(FileExistsError):
+            return make(name)
+        remove(parent, name)
+    with inside.writable(parent):
+        return make(name)
+
+
+def _set_time(fd: int, mtime: int) -> None:
+    if 0 < mtime < _LAST_SECOND:
+        os.utime(fd, (mtime, mtime))

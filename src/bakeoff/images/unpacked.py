@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bakeoff.files.inside import FOLDER
+from bakeoff.files.owners import AS_NAMED
 from bakeoff.files.unpack import Unpacker
 
 
@@ -22,7 +23,7 @@ def publish(chunks: Iterable[bytes], place: Path, *, owners: bool) -> None:
     try:
         staging.chmod(0o755)
         folder = os.open(staging, FOLDER)
-        unpacker = Unpacker(folder, owners=owners)
+        unpacker = Unpacker(folder, owners=AS_NAMED if owners else None, top=owners)
         try:
             for chunk in chunks:
                 unpacker.feed(chunk)

@@ -185,6 +185,8 @@ class ChangeRecord(Struct, frozen=True):
     type: str
     size: int
     mode: int
+    uid: int = 0
+    gid: int = 0
 
 
 class Changes(Struct, frozen=True, kw_only=True):

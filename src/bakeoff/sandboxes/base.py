@@ -70,13 +70,19 @@ class Used(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """One path that differs from the root the sandbox was opened on. ``kind``: added, modified, deleted."""
+    """One path that differs from the root the sandbox was opened on. ``kind``: added, modified, deleted.
+
+    ``type`` is file, folder, link, fifo, socket or device; of what was deleted it is what stood there, and the rest is 0.
+    ``uid`` and ``gid`` are the ids inside. Bytes in the path that are no UTF-8 show as ``\\xNN``.
+    """
 
     path: str
     kind: str
     type: str = "file"
     size: int = 0
     mode: int = 0
+    uid: int = 0
+    gid: int = 0
 
 
 class Writer(Protocol):
@@ -150,7 +156,10 @@ class Sandbox(Protocol):
     async def put(self, tar: AsyncIterator[bytes], dest: str, *, fresh: bool = False) -> None:
         """Unpack a tar stream into the folder ``dest``, made if needed; with ``fresh`` whatever stood there is gone first.
 
-        Nothing outside the sandbox's root is ever written, whatever links stand there.
+        Nothing outside the sandbox's root is ever written, whatever links stand there. Modes, setuid and the like included, are
+        kept, and owners where the sandbox has many ids (an id that it does not have becomes root's); with one id all is
+        root's. Hard links stay links to what is in ``dest``. FIFOs and devices are left out. A stream that breaks off, or is no
+        tar, is a SandboxError; what came before it stays.
         """
         ...
 
@@ -158,7 +167,10 @@ class Sandbox(Protocol):
         """The file or folder at ``path`` as a tar stream; every name begins with the base name of ``path``, as with ``docker cp``.
 
         So ``put(get("/a/b"), "/c")`` makes ``/c/b``. Regular files, folders and symbolic links only; others are left out.
-        Raises FileNotFoundError, and SandboxError past ``max_bytes``.
+        Owners are the ids inside (65534 for what belongs to none of them). A file of several names comes as a file for each:
+        so a part of the stream is whole without the rest. A file that changes meanwhile comes with the size that it had.
+        Raises FileNotFoundError, and SandboxError past ``max_bytes`` (of files, at their whole size where they are sparse,
+        and headers) and for paths that are longer than any program could use.
         """
         ...
 

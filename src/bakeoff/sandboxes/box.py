@@ -7,7 +7,7 @@ import errno
 import os
 import posixpath
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -305,12 +305,14 @@ class Box:
         try:
             if self._opened is not None and self._opened.upper_fd >= 0:
                 uppers.append(os.dup(self._opened.upper_fd))
-            found = changes_between(bases, uppers, self._place.prepared)
+            found = changes_between(bases, uppers, self._place.prepared, self._threads.owners)
             batch: list[Change] | None = None
             while batch is None or len(batch) == _BATCH:
-                batch = await self._threads.run(lambda: list(islice(found, _BATCH)))
+                batch, error = await self._threads.run(lambda: _some(found))
                 for change in batch:
                     yield change
+                if error is not None:
+                    raise error
         finally:
             for fd in (*uppers, *bases):
                 os.close(fd)
@@ -350,6 +352,16 @@ class BoxDoor:
 
 def _error(reason: str | OSError) -> Exception:
     return SandboxError(reason) if isinstance(reason, str) else reason
+
+
+def _some(found: Iterator[Change]) -> tuple[list[Change], SandboxError | None]:
+    """The next changes, and the error that came after them."""
+    batch: list[Change] = []
+    try:
+        batch.extend(islice(found, _BATCH))
+    except SandboxError as error:
+        return batch, error
+    return batch, None
 
 
 def with_layer(root: Root, layer: str) -> Root:

@@ -12,6 +12,8 @@ from pathlib import Path
 from bakeoff.errors import InputError, SandboxError
 from bakeoff.files import inside
 from bakeoff.files.inside import FOLDER
+from bakeoff.files.owners import Owners
+from bakeoff.files.remove import remove
 from bakeoff.images.root import Root
 from bakeoff.sandboxes import client, disk, live, probe, support
 from bakeoff.sandboxes.base import Mount, Support
@@ -36,6 +38,7 @@ BASE_ID = 0x70000000  # the first of the host's ids that sandboxes get as root: 
 _LOGS = (AGENT_LOGS_DIR, VERIFIER_LOGS_DIR, ARTIFACTS_DIR)
 _ANY = 1 << 62  # as good as no limit
 _OPEN_WITHIN = 60.0  # seconds; a machine under heavy load takes long
+_LAYERS = 128  # what the kernel's 4,096 bytes of mount options hold, whatever the paths are
 _NO_OVERLAY_HERE = {
     0x794C7630,
     0x6969,
@@ -152,7 +155,7 @@ class BubblewrapBackend:
                 raise
             self._live_fd = fds[0]
             self.ids = message["ids"]
-            self._threads = Threads(BASE_ID if self.ids > 1 else None)
+            self._threads = Threads(BASE_ID, Owners(base=BASE_ID, count=self.ids)) if self.ids > 1 else Threads(None)
             self._zygote = zygote
             return zygote, self._threads
 
@@ -237,6 +240,11 @@ class _Opener:
         )
 
     async def open(self, root: Root) -> Opened:
+        if len(root.paths) > _LAYERS:
+            raise SandboxError(
+                f"{len(root.paths)} snapshots and layers are on top of each other, and {_LAYERS} is the most: "
+                "take fewer, or open a new sandbox on the task's own root"
+            )
         inner = self._backend.live_path() + "/"
         layers = [
             (LIVE + "/" + path[len(inner) :], False) if path.startswith(inner) else (path, True) for path in root.paths
@@ -279,7 +287,7 @@ class _Opener:
         folder = os.open(self._folder, FOLDER, dir_fd=self._backend.live_fd())
         try:
             os.rename("u", name, src_dir_fd=folder, dst_dir_fd=folder)
-            live.remove_tree(folder, "w")
+            remove(folder, "w")
         finally:
             os.close(folder)
         return f"{self._backend.live_path()}/{self._folder}/{name}"
@@ -309,7 +317,7 @@ class _Opener:
         except FileNotFoundError:
             return
         try:
-            live.remove_tree(folder, name)
+            remove(folder, name)
         finally:
             os.close(folder)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
-import stat
 from pathlib import Path
 
+from bakeoff.files.remove import remove
 from bakeoff.home import home
 from bakeoff.tasks.model import slug
 
 _NAME_LIMIT = 100
-_AGAIN = 100  # folders that may have been filled anew while a tree is removed
 
 
 def folder() -> Path:
@@ -48,7 +46,7 @@ class LiveFolder:
         """Remove it with all it holds. Only once nothing uses it any more."""
         fd = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            remove_tree(fd, self.path.name)
+            remove(fd, self.path.name)
         finally:
             os.close(fd)
             os.close(self.lock)
@@ -87,7 +85,7 @@ def reap(job: str) -> int:
             for entry in os.listdir(fd):
                 if entry != "lock" and (not job or entry == _short(job)):
                     removed += len(os.listdir(path / entry))
-                    remove_tree(fd, entry)
+                    remove(fd, entry)
             if os.listdir(fd) == ["lock"]:
                 os.unlink("lock", dir_fd=fd)
                 os.rmdir(path)
@@ -95,71 +93,3 @@ def reap(job: str) -> int:
             os.close(fd)
             os.close(lock)
     return removed
-
-
-def remove_tree(parent: int, name: str | bytes) -> None:
-    """Remove a file or a folder below the open folder ``parent``, whatever modes and depths it has; no link is followed.
-
-    The kernel may still be ending an overlay there: what it takes away or puts in its work folder meanwhile is no error.
-    """
-    try:
-        os.unlink(name, dir_fd=parent)
-        return
-    except FileNotFoundError:
-        return
-    except (IsADirectoryError, PermissionError):
-        pass
-    depth: list[str | bytes] = []
-    again = 0
-    here = os.dup(parent)
-    try:
-        todo: list[list[str | bytes]] = [[name]]
-        while todo:
-            if not todo[-1]:
-                todo.pop()
-                if depth:
-                    here = _move(here, "..")
-                    left = depth.pop()
-                    try:
-                        os.rmdir(left, dir_fd=here)
-                    except OSError as error:
-                        again += 1
-                        if error.errno != errno.ENOTEMPTY or again > _AGAIN:
-                            raise
-                        todo[-1].append(left)
-                continue
-            entry = todo[-1].pop()
-            if _unlink(here, entry):
-                continue
-            here = _move(here, entry)
-            depth.append(entry)
-            todo.append([*map(os.fsencode, os.listdir(here))])
-    finally:
-        os.close(here)
-
-
-def _unlink(folder: int, entry: str | bytes) -> bool:
-    """Whether the entry is gone now; False for a folder, which then can be entered and emptied."""
-    try:
-        found = os.stat(entry, dir_fd=folder, follow_symlinks=False)
-        if not stat.S_ISDIR(found.st_mode):
-            os.unlink(entry, dir_fd=folder)
-            return True
-    except FileNotFoundError:
-        return True
-    try:
-        os.rmdir(entry, dir_fd=folder)
-        return True
-    except OSError:
-        pass
-    if found.st_mode & 0o700 != 0o700:
-        # dir_fd with follow_symlinks=False is not there for chmod: the entry was seen to be a folder, in a tree where
-        # nothing runs any more.
-        os.chmod(entry, 0o700, dir_fd=folder)
-    return False
-
-
-def _move(here: int, to: str | bytes) -> int:
-    there = os.open(to, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-    os.close(here)
-    return there

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from bakeoff.errors import InputError, SandboxError
+from bakeoff.files.owners import AS_NAMED
 from bakeoff.images.root import Root
 from bakeoff.sandboxes import client, reserved, support
 from bakeoff.sandboxes.base import Mount, Support
@@ -108,7 +109,7 @@ class ProcessBackend:
             if message["event"] != "ready":
                 raise SandboxError(f"cannot start the process that starts commands: {message['error']}")
             if self._threads is None:
-                self._threads = Threads(None)
+                self._threads = Threads(None, AS_NAMED if self.ids > 1 else None)
             box = Box(zygote, self._threads, root, _place(zygote, environment))
             number = zygote.take_number()
             zygote.receivers[number] = box

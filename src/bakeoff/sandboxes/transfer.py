@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
 import struct
 import threading
@@ -17,6 +18,8 @@ from typing import TypeVar
 
 from bakeoff.errors import SandboxError
 from bakeoff.files import inside, pack, tar, unpack
+from bakeoff.files.owners import Owners
+from bakeoff.files.remove import remove
 
 _THREADS = 2
 _PIECES = 4  # of a quarter of a mebibyte each, that are read ahead
@@ -30,10 +33,12 @@ class Threads:
 
     As root the files of a sandbox belong to mapped ids: these threads make files that belong to root inside, with the
     capabilities of root over any mode. The identity is theirs alone; the harness's other threads keep their own.
+    ``owners``: the ids that the sandboxes have; without it all that is in them belongs to one.
     """
 
-    def __init__(self, uid: int | None) -> None:
+    def __init__(self, uid: int | None, owners: Owners | None = None) -> None:
         self._uid = uid
+        self.owners = owners
         self._pool = ThreadPoolExecutor(_THREADS, "sandbox-files", initializer=self._become)
         self._lock = threading.Lock()
         self._waiting: deque[Callable[[], None]] = deque()
@@ -109,7 +114,8 @@ def _fail(future: asyncio.Future[T], error: BaseException) -> None:
 
 async def put(threads: Threads, root: int, chunks: AsyncIterator[bytes], dest: str, *, fresh: bool) -> None:
     """Unpack the stream into the folder ``dest`` below ``root``."""
-    state = _Put(root, dest, fresh)
+    state = _Put(root, dest, fresh, threads.owners)
+    done = False
     try:
         batch: list[bytes] = []
         size = 0
@@ -121,24 +127,23 @@ async def put(threads: Threads, root: int, chunks: AsyncIterator[bytes], dest: s
                 batch, size = [], 0
                 await threads.run(lambda data=data: state.feed(data))
         await threads.run(lambda: state.finish(b"".join(batch)))
+        done = True
     except (OSError, tar.TarError) as error:
         raise SandboxError(f"cannot unpack into {dest}: {error}") from error
     finally:
-        if state.unfinished:
+        if not done:
             await asyncio.shield(threads.run(state.close))
 
 
 class _Put:
-    def __init__(self, root: int, dest: str, fresh: bool) -> None:
+    def __init__(self, root: int, dest: str, fresh: bool, owners: Owners | None) -> None:
         self._root = root
+        self._owners = owners
         self._dest = dest
         self._fresh = fresh
         self._folder = -1
         self._unpacker: unpack.Unpacker | None = None
-
-    @property
-    def unfinished(self) -> bool:
-        return self._unpacker is not None or self._folder >= 0
+        self._lock = threading.Lock()  # one who gives up must not close what a thread is still writing to
 
     def _opened(self) -> unpack.Unpacker:
         if self._unpacker is None:
@@ -146,20 +151,26 @@ class _Put:
                 self._folder = fresh_folder(self._root, self._dest)
             else:
                 self._folder = inside.open_folder(self._root, self._dest)
-            self._unpacker = unpack.Unpacker(self._folder)
+            self._unpacker = unpack.Unpacker(self._folder, owners=self._owners)
         return self._unpacker
 
     def feed(self, data: bytes) -> None:
-        self._opened().feed(data)
+        with self._lock:
+            self._opened().feed(data)
 
     def finish(self, data: bytes) -> None:
-        unpacker = self._opened()
-        if data:
-            unpacker.feed(data)
-        unpacker.finish()
+        with self._lock:
+            unpacker = self._opened()
+            if data:
+                unpacker.feed(data)
+            unpacker.finish()
         self.close()
 
     def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
         if self._unpacker is not None:
             self._unpacker.close()
             self._unpacker = None
@@ -172,23 +183,50 @@ def fresh_folder(root: int, path: str) -> int:
     """An empty new folder at ``path``: whatever stood there, a link too, is removed. A mount point is emptied instead."""
     parts = inside.parts_of(path)
     if not parts:
-        raise OSError(22, "the root cannot be made fresh")
+        raise OSError(errno.EINVAL, "the root cannot be made fresh")
     parent = inside.open_folder(root, b"/".join(parts[:-1]))
     try:
-        inside.remove(parent, parts[-1])
-        inside.make_folder(parent, parts[-1], 0o755)
+        if _is_of_the_kernel(parent, parts[-1]):
+            raise OSError(errno.EPERM, "a file system that the kernel makes up is not written to")
+        try:
+            remove(parent, parts[-1])
+            inside.make_folder(parent, parts[-1], 0o755)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
         return inside.open_subfolder(parent, parts[-1])
     finally:
         os.close(parent)
 
 
+def _is_of_the_kernel(parent: int, name: bytes) -> bool:
+    try:
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except FileNotFoundError:
+        return False
+    try:
+        return inside.is_of_the_kernel(fd)
+    finally:
+        os.close(fd)
+
+
 async def get(threads: Threads, root: int, path: str, *, max_bytes: int) -> AsyncIterator[bytes]:
     """The file or folder at ``path`` below ``root`` as a tar stream."""
-    pieces: Generator[bytes] = pack.pack(root, path, max_bytes=max_bytes)
+    pieces: Generator[bytes] = pack.pack(root, path, max_bytes=max_bytes, owners=threads.owners)
+    lock = threading.Lock()  # one who gives up must not close what a thread is still reading
     done = False
+
+    def some() -> list[bytes]:
+        with lock:
+            return list(islice(pieces, _PIECES))
+
+    def close() -> None:
+        with lock:
+            pieces.close()
+
     try:
         while not done:
-            batch = await threads.run(lambda: list(islice(pieces, _PIECES)))
+            batch = await threads.run(some)
             done = len(batch) < _PIECES
             for piece in batch:
                 yield piece
@@ -198,4 +236,4 @@ async def get(threads: Threads, root: int, path: str, *, max_bytes: int) -> Asyn
         raise SandboxError(f"cannot read {path}: {error}") from error
     finally:
         if not done:
-            await asyncio.shield(threads.run(pieces.close))
+            await asyncio.shield(threads.run(close))

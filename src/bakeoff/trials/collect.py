@@ -64,7 +64,15 @@ async def list_changes(sandbox: Sandbox, path: Path) -> bool:
                 complete = False
                 break
             changes.append(
-                ChangeRecord(path=change.path, kind=change.kind, type=change.type, size=change.size, mode=change.mode)
+                ChangeRecord(
+                    path=change.path,
+                    kind=change.kind,
+                    type=change.type,
+                    size=change.size,
+                    mode=change.mode,
+                    uid=change.uid,
+                    gid=change.gid,
+                )
             )
     except SandboxError:
         complete = False

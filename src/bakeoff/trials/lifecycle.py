@@ -14,7 +14,7 @@ import msgspec
 from bakeoff.agents.base import Agent
 from bakeoff.agents.registry import locked_agent
 from bakeoff.errors import ImageError, InputError, ModelError, SandboxError, Unsupported
-from bakeoff.files.inside import remove_path
+from bakeoff.files.remove import remove_path
 from bakeoff.records.outcomes import RETRIED, Flag, Outcome, passed
 from bakeoff.records.results import Digests, Limits, Resources, TrialResult
 from bakeoff.records.times import now

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from bakeoff.errors import BakeoffError
-from bakeoff.files.inside import remove_path
+from bakeoff.files.remove import remove_path
 from bakeoff.files.tree import checked_bytes
 from bakeoff.records.run import ManifestEntry, PacketManifest, PacketTask
 from bakeoff.tasks.model import Step, Task, TaskFile, Visibility

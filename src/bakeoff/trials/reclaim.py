@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from bakeoff.files.inside import remove_path
+from bakeoff.files.remove import remove_path
 
 
 def new_folder(path: Path) -> Path:

@@ -11,6 +11,8 @@ LIVE = f"{PLACE}/live"
 WHEEL = f"{PLACE}/wheel"
 EMPTY = f"{PLACE}/empty"
 MOUNTS = 16
+SHORT = f"{PLACE}/l"
+_LONG = 8  # layers of sandboxes with their long paths; of more, the paths are shortened
 
 
 class Maker:
@@ -90,13 +92,19 @@ class Maker:
             if self.count > 1:
                 os.chown(path, self.base, self.base)
         argv = [self.bwrap]
+        sources: list[tuple[str, str, bool]] = []
         for path, shifted in message["layers"]:
-            argv += ["--overlay-src", self.layer(path, shifted)]
+            place = self.layer(path, shifted)
+            if place == path and len(message["layers"]) > _LONG:
+                # The kernel takes 4,096 bytes of options for a mount, and all layers are in them.
+                place = f"{SHORT}/{len(sources)}"
+                os.makedirs(place, 0o755, exist_ok=True)
+                sources.append((path, place, False))
+            argv += ["--overlay-src", place]
         argv += ["--overlay", upper, work, "/"]
-        sources: list[tuple[str, str]] = []
         for number, (source, target) in enumerate(message["mounts"]):
             place = f"{PLACE}/mount/{number}" if os.path.isdir(source) else f"{PLACE}/mount/file{number}"
-            sources.append((source, place))
+            sources.append((source, place, True))
             options = [*options, "--ro-bind", place, target]
         filter_ = seccomp.descriptor(guard.program)
         ready, ready_in = os.pipe()
@@ -129,7 +137,7 @@ class Maker:
     def _become_bubblewrap(
         self,
         argv: list[str],
-        sources: list[tuple[str, str]],
+        sources: list[tuple[str, str, bool]],
         ends: tuple[int, int, int],
         tell: int,
         wait: int,
@@ -138,8 +146,8 @@ class Maker:
         sys_.prctl(sys_.PR_SET_DUMPABLE, 1)  # or /proc/self/uid_map could not be written
         if sources:
             sys_.unshare(sys_.CLONE_NEWNS)
-            for source, target in sources:
-                self._bind(source, target, True)
+            for source, target, shifted in sources:
+                self._bind(source, target, shifted)
         sys_.unshare(sys_.CLONE_NEWUSER)
         os.write(tell, b"1")
         if not os.read(wait, 1):
