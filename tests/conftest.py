@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from debian import debian_tar
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 ORDINARY_ID = 12345
 
@@ -120,6 +124,15 @@ def _find_user(place: Path) -> OrdinaryUser | None:
             except OSError:
                 continue
     return None
+
+
+@pytest.fixture(scope="session")
+def debian_root() -> Path:
+    """A tar of a Debian root file system; see ``tests/debian.py`` for what it holds."""
+    made, why = debian_tar()
+    need("mmdebstrap", made is not None, why)
+    assert made is not None
+    return made
 
 
 @pytest.fixture(scope="session")
