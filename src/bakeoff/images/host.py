@@ -53,7 +53,7 @@ def host_root() -> Root:
     digest = _digest()
     path = home() / "roots" / f"host-{digest[:32]}"
     if not path.is_dir():
-        publish((skeleton(),), path, owners=False)
+        publish(lambda: (skeleton(),), path, owners=False)
     return Root(kind="host", digest=f"sha256:{digest}", paths=(str(path),), workdir=None)
 
 

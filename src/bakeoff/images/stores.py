@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import zlib
@@ -13,23 +14,26 @@ from lzma import LZMAError, LZMAFile
 from pathlib import Path
 
 from bakeoff.errors import ImageError
+from bakeoff.files import tar
 from bakeoff.files.tar import TarError
 from bakeoff.home import home
 from bakeoff.images.root import Root
 from bakeoff.images.unpacked import publish
+from bakeoff.images.usable import check_usable
 
 _CHUNK = 1 << 20
+_DAMAGED = (OSError, EOFError, TarError, LZMAError, zlib.error)
 
 
 def folder_root(path: Path) -> Root:
     """A folder that holds a root file system, as it is. Its digest names the place: what is in it may change under us.
 
-    Raises ImageError where it does not look like a root.
+    Raises ImageError where it cannot be one on this machine.
     """
     real = Path(os.path.realpath(path))
-    if not any(os.path.lexists(real / name) for name in ("bin/sh", "usr/bin/sh", "bin/busybox")):
-        raise ImageError(f"{path} has no /bin/sh, so it is not a root file system")
-    found = real.stat()
+    if real == (store := Path(os.path.realpath(home()))) or real in store.parents:
+        raise ImageError(f"{path} holds {store}, where bakeoff keeps its own files: agents must not see them")
+    found = check_usable(real, str(path))
     mark = f"{real}\0{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}"
     return Root(kind="layers", paths=(str(real),), digest=f"folder:{hashlib.sha256(mark.encode()).hexdigest()}")
 
@@ -40,14 +44,44 @@ def tar_root(path: Path) -> Root:
     Raises ImageError where it is not one.
     """
     try:
-        with open(path, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = _digest(str(path), _mark(path))
         place = home() / "roots" / digest
         if not place.is_dir():
-            publish(_chunks(path), place, owners=os.geteuid() == 0)
-    except (OSError, EOFError, TarError, LZMAError, zlib.error) as error:
+            publish(
+                lambda: _chunks(path),
+                place,
+                owners=os.geteuid() == 0,
+                check=lambda unpacked: check_usable(unpacked, str(path)),
+            )
+    except _DAMAGED as error:
         raise ImageError(f"{path} cannot be unpacked as a root file system: {error}") from error
-    return Root(kind="layers", paths=folder_root(place).paths, digest=f"sha256:{digest}")
+    return Root(kind="layers", paths=(os.path.realpath(place),), digest=f"sha256:{digest}")
+
+
+def check_archive(path: Path) -> None:
+    """Raises ImageError where the archive does not begin as one: cheap, whatever its size."""
+    try:
+        with open(path, "rb") as raw:
+            start = _unpacked(raw).read(tar.BLOCK)
+        if len(start) < tar.BLOCK:
+            raise TarError("it is empty" if not start else "the tar ends too early")
+        if not any(start):
+            raise TarError("the tar holds nothing")
+        list(tar.Parser().feed(start))
+    except _DAMAGED as error:
+        raise ImageError(f"{path} cannot be unpacked as a root file system: {error}") from error
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _digest(path: str, _mark: tuple[int, ...]) -> str:
+    """The digest of an archive's bytes, read once a job and not for every trial: the mark tells that it is still the same file."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

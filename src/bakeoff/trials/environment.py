@@ -12,7 +12,7 @@ import msgspec
 from bakeoff.errors import ImageError, InputError, Unsupported
 from bakeoff.images.host import host_root, missing_needs
 from bakeoff.images.root import Root
-from bakeoff.images.stores import folder_root, tar_root
+from bakeoff.images.stores import check_archive, folder_root, tar_root
 from bakeoff.records.job import RunRequest
 from bakeoff.records.outcomes import Flag
 from bakeoff.records.results import Limits
@@ -55,9 +55,21 @@ def effective_environment(task: Task, settings: RunRequest) -> Environment:
 
 
 def check_root(named: str | None) -> None:
-    """Raises InputError where ``--root`` names something that is not there."""
-    if named is not None and named != "host" and not Path(named).is_dir() and not Path(named).is_file():
-        raise InputError("no such root file system", where="--root", found=named, wanted="host, a folder or a tar file")
+    """Raises InputError where ``--root`` names something that is not there or, as far as can be seen at once, no root."""
+    if named is None or named == "host":
+        return
+    path = Path(named)
+    try:
+        if path.is_dir():
+            folder_root(path)
+        elif path.is_file():
+            check_archive(path)
+        else:
+            raise InputError(
+                "no such root file system", where="--root", found=named, wanted="host, a folder or a tar file"
+            )
+    except (ImageError, OSError) as error:
+        raise InputError(str(error), where="--root", wanted="host, a folder or a tar file") from error
 
 
 def check_support(environment: Environment, task: Task, backend: SandboxBackend, settings: RunRequest) -> list[Flag]:

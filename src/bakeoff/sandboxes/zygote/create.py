@@ -4,7 +4,9 @@ import os
 import signal
 
 from . import enter, seccomp, wire
+from . import shifted as copies
 from . import syscalls as sys_
+from .targets import refuse_links
 
 PLACE = "/sys"  # in the zygote's own mount namespace a tmpfs lies over it; nothing in a sandbox comes from there
 LIVE = f"{PLACE}/live"
@@ -13,6 +15,8 @@ EMPTY = f"{PLACE}/empty"
 MOUNTS = 16
 SHORT = f"{PLACE}/l"
 _LONG = 8  # layers of sandboxes with their long paths; of more, the paths are shortened
+COPIED = 64 << 20  # bytes of a root that is copied where its file system maps no owners: the host root has some 2 MiB
+OWN = ["/proc", "/dev", "/tmp"]  # where every sandbox has mounts of its own
 
 
 class Maker:
@@ -68,23 +72,41 @@ class Maker:
             return path
         if path not in self._layers:
             target = f"{PLACE}/layer/{len(self._layers)}"
-            os.makedirs(target, 0o755)
-            self._bind(path, target, shifted)
+            os.makedirs(target, 0o755, exist_ok=True)
+            if not shifted or not self.base:
+                sys_.bind(path, target)
+            elif not self._bind_mapped(path, target):
+                self._copy(path, target)
             self._layers[path] = target
         return self._layers[path]
 
-    def _bind(self, source: str, target: str, shifted: bool) -> None:
-        if shifted and self.count > 1:
-            try:
-                sys_.bind_mapped(source, target, self.userns)
-                return
-            except OSError:
-                pass  # an old kernel, or a file system without mapped mounts: its owners show as nobody
-        sys_.bind(source, target)
+    def _bind_mapped(self, source: str, target: str) -> bool:
+        """Mount ``source`` with its owners shifted; False where the kernel or the file system cannot."""
+        try:
+            sys_.bind_mapped(source, target, self.userns)
+            return True
+        except OSError:
+            return False
+
+    def _copy(self, source: str, target: str) -> None:
+        """What cannot be mounted with its owners, but is small, is copied with them."""
+        sys_.mount("tmpfs", target, "tmpfs", sys_.MS_NODEV, "mode=755")
+        try:
+            copies.copy(source, target, self.base, self.count, COPIED)
+        except OSError as error:
+            sys_.unmount(target)
+            if not isinstance(error, copies.TooLarge):
+                raise
+            raise OSError(
+                f"the file system of {source} cannot show the owners of its files inside: keep the folder, or for an archive "
+                "BAKEOFF_HOME, on ext4, xfs, btrfs or tmpfs; in a container, on a volume"
+            ) from error
 
     def start(self, message: wire.Message, guard: enter.Guard) -> tuple[int, int, int, int]:
         """Fork and execute bubblewrap. Returns its pid and the descriptors to read: ready, info, errors."""
         folder, options = message["folder"], message["options"]
+        paths = [self.layer(path, shifted) for path, shifted in message["layers"]]
+        refuse_links(paths, [*OWN, *(target for _source, target in message["mounts"])])
         upper, work = f"{LIVE}/{folder}/u", f"{LIVE}/{folder}/w"
         os.makedirs(f"{LIVE}/{folder}", 0o711, exist_ok=True)
         for path in (upper, work):
@@ -93,14 +115,15 @@ class Maker:
                 os.chown(path, self.base, self.base)
         argv = [self.bwrap]
         sources: list[tuple[str, str, bool]] = []
-        for path, shifted in message["layers"]:
-            place = self.layer(path, shifted)
-            if place == path and len(message["layers"]) > _LONG:
+        for place in paths:
+            if place.startswith(LIVE + "/") and len(paths) > _LONG:
                 # The kernel takes 4,096 bytes of options for a mount, and all layers are in them.
-                place = f"{SHORT}/{len(sources)}"
-                os.makedirs(place, 0o755, exist_ok=True)
-                sources.append((path, place, False))
-            argv += ["--overlay-src", place]
+                short = f"{SHORT}/{len(sources)}"
+                os.makedirs(short, 0o755, exist_ok=True)
+                sources.append((place, short, False))
+                argv += ["--overlay-src", short]
+            else:
+                argv += ["--overlay-src", place]
         argv += ["--overlay", upper, work, "/"]
         for number, (source, target) in enumerate(message["mounts"]):
             place = f"{PLACE}/mount/{number}" if os.path.isdir(source) else f"{PLACE}/mount/file{number}"
@@ -147,7 +170,8 @@ class Maker:
         if sources:
             sys_.unshare(sys_.CLONE_NEWNS)
             for source, target, shifted in sources:
-                self._bind(source, target, shifted)
+                if not shifted or not self.base or not self._bind_mapped(source, target):
+                    sys_.bind(source, target)  # owners show as nobody where they cannot be had: it is only read
         sys_.unshare(sys_.CLONE_NEWUSER)
         os.write(tell, b"1")
         if not os.read(wait, 1):

@@ -133,6 +133,10 @@ def move_mount(tree: int, place: int) -> None:
     )
 
 
+def unmount(target: str) -> None:
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
+
+
 def bind_mapped(source: str, target: str, userns: int) -> None:
     """Bind ``source`` with its owners shifted by the mapping of the user namespace ``userns``."""
     tree = open_tree(source)
