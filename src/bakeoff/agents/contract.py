@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from bakeoff.errors import InputError
+from bakeoff.images.root import DEFAULT_PATH as DEFAULT_PATH
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PREFIXES = ("BAKEOFF_", "AGENT_BENCH_")
 
 

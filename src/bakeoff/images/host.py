@@ -14,7 +14,8 @@ from pathlib import Path
 
 from bakeoff.files import tar
 from bakeoff.home import home
-from bakeoff.images.root import Root
+from bakeoff.images.lent import lent_env, lent_interpreter
+from bakeoff.images.root import DEFAULT_PATH, Root
 from bakeoff.images.unpacked import publish
 
 FOLDERS = (
@@ -54,7 +55,14 @@ def host_root() -> Root:
     path = home() / "roots" / f"host-{digest[:32]}"
     if not path.is_dir():
         publish(lambda: (skeleton(),), path, owners=False)
-    return Root(kind="host", digest=f"sha256:{digest}", paths=(str(path),), workdir=None)
+    lent = lent_interpreter()
+    return Root(
+        kind="host",
+        digest=f"sha256:{digest}",
+        paths=(str(path),),
+        env=lent_env(),
+        lent=() if lent is None else (lent,),
+    )
 
 
 @functools.cache
@@ -77,8 +85,13 @@ def skeleton() -> bytes:
         )
         entries[name] = (member, data)
 
+    lent = lent_interpreter()
     for name in FOLDERS:
-        add(name, tar.FOLDER, _MODES.get(name, 0o755))
+        # Whoever may not look into a folder passes through to what is shown below it.
+        through = 0o111 if lent is not None and lent.startswith(f"/{name}/") else 0
+        add(name, tar.FOLDER, _MODES.get(name, 0o755) | through)
+    if lent is not None:
+        add(lent[1:], tar.FOLDER, 0o755)
     for name in ("bin", "lib", "lib64", "lib32", "libx32", "sbin"):
         if Path("/usr", name).is_dir():
             add(name, tar.LINK, 0o777, target=f"usr/{name}")
@@ -135,7 +148,10 @@ def missing_needs(needs: Sequence[str]) -> list[str]:
     return [problem for need in needs if (problem := _missing(need))]
 
 
-_SEARCHED = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
+def _shown() -> tuple[str, ...]:
+    """The folders of this machine, one of which a program must be in to be there inside."""
+    lent = lent_interpreter()
+    return ("/usr/",) if lent is None else ("/usr/", f"{lent}/")
 
 
 @functools.cache
@@ -144,8 +160,8 @@ def _missing(need: str) -> str:
     if match is None:
         return f"{need} (not of the form NAME or NAME>=VERSION)"
     name, wanted = match.group(1), match.group(2)
-    path = shutil.which(name, path=":".join(_SEARCHED))
-    if path is None or not os.path.realpath(path).startswith("/usr/"):
+    path = shutil.which(name, path=lent_env().get("PATH", DEFAULT_PATH))
+    if path is None or not os.path.realpath(path).startswith(_shown()):
         return need
     if wanted is None:
         return ""

@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
+import msgspec
+
 from bakeoff.errors import SandboxError
 from bakeoff.files import tar
 from bakeoff.images.root import Root
@@ -365,14 +367,8 @@ def _some(found: Iterator[Change]) -> tuple[list[Change], SandboxError | None]:
 
 
 def with_layer(root: Root, layer: str) -> Root:
-    return Root(
-        kind=root.kind,
-        digest=f"{root.digest}+{layer.rsplit('/', 1)[-1]}",
-        paths=(*root.paths, layer),
-        workdir=root.workdir,
-        env=root.env,
-        user=root.user,
-    )
+    digest = f"{root.digest}+{layer.rsplit('/', 1)[-1]}"
+    return msgspec.structs.replace(root, digest=digest, paths=(*root.paths, layer))
 
 
 def _end_input(fd: int) -> None:

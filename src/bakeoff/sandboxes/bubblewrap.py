@@ -91,6 +91,7 @@ class BubblewrapBackend:
     ) -> AsyncGenerator[Box]:
         if root.kind not in ("host", "layers"):
             raise InputError(f"bubblewrap cannot open a root of the kind {root.kind}", wanted="host or layers")
+        mounts = (*_lent(root, environment), *mounts)
         if len(mounts) > MOUNTS:
             raise InputError("too many mounts", found=str(len(mounts)), wanted=f"at most {MOUNTS}")
         zygote, threads = await self._started()
@@ -345,6 +346,15 @@ def _hidden(environment: Environment) -> list[str]:
         if path.startswith("/usr/") and os.path.exists(path):
             options += ["--tmpfs", path] if os.path.isdir(path) else ["--ro-bind", EMPTY, path]
     return options
+
+
+def _lent(root: Root, environment: Environment) -> list[Mount]:
+    """What of this machine the root shows besides /usr, with nothing at the paths in it that give answers away."""
+    mounts = [Mount(source=path, target=path) for path in root.lent]
+    for path in map(os.path.realpath, environment.hide):
+        if any(path.startswith(f"{lent}/") for lent in root.lent) and os.path.exists(path):
+            mounts.append(Mount(source=f"{root.paths[0]}/mnt" if os.path.isdir(path) else EMPTY, target=path))
+    return mounts
 
 
 def _wanted(root: Root, workdir: str) -> list[tuple[str, int]]:

@@ -11,6 +11,7 @@ import msgspec
 
 from bakeoff.errors import ImageError, InputError, Unsupported
 from bakeoff.images.host import host_root, missing_needs
+from bakeoff.images.lent import lent_env
 from bakeoff.images.root import Root
 from bakeoff.images.stores import check_archive, folder_root, tar_root
 from bakeoff.records.job import RunRequest
@@ -122,7 +123,7 @@ def resolve_root(environment: Environment, backend: SandboxBackend, settings: Ru
     """
     if backend.name == "process":
         _check_needs(environment)
-        return Root(kind="none", digest="none")
+        return Root(kind="none", digest="none", env=lent_env())
     override = settings.root
     if override is not None and override != "host":
         path = Path(override)
