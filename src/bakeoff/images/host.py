@@ -43,7 +43,9 @@ _WRITTEN = {
 _COPIED = (
     "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki",
     "localtime", "timezone", "mime.types", "services", "protocols", "profile", "profile.d", "bash.bashrc", "login.defs",
-    "os-release", "inputrc", "terminfo", "locale.conf", "locale.alias",
+    "os-release", "inputrc", "terminfo", "locale.conf", "locale.alias", "debian_version", "fonts", "gai.conf", "groff",
+    "ImageMagick-6", "ImageMagick-7", "magic", "magic.mime", "manpath.config", "maven/logging", "maven/m2.conf", "perl", "php",
+    "R", "rpc", "vim", "X11/rgb.txt", "xml",
 )  # fmt: skip
 _MAX_FILE = 4 << 20
 _USR_LINK_FOLDERS = ("bin", "sbin", "lib", "share", "libexec")
