@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from bakeoff.tasks.model import (
 )
 
 NETWORK_FIELD = "environment.network_mode"
+_RESOLVING = threading.Lock()
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -116,11 +118,16 @@ def _weakest(answer: Support | None) -> Support:
 
 
 def resolve_root(environment: Environment, backend: SandboxBackend, settings: RunRequest) -> Root:
-    """The root file system of a trial.
+    """The root file system of a trial. May be called in several threads at once: what one has found out, the others need not.
 
     Raises Unsupported where this machine lacks a program that a host root needs, or the backend cannot run images;
     ImageError where a root cannot be had.
     """
+    with _RESOLVING:
+        return _resolve_root(environment, backend, settings)
+
+
+def _resolve_root(environment: Environment, backend: SandboxBackend, settings: RunRequest) -> Root:
     if backend.name == "process":
         _check_needs(environment)
         return Root(kind="none", digest="none", env=lent_env())

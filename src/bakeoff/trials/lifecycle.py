@@ -136,7 +136,7 @@ async def _execute(stage: Stage, stack: AsyncExitStack, finding: Finding) -> Non
     """All steps of a trial in one sandbox."""
     finding.limits = stage.limits(stage.task.steps[0])
     finding.verify = stage.verify_mode(stage.task.steps[0])
-    finding.flags.update(stage.prepare())
+    finding.flags.update(await stage.prepare())
     finding.network = str(stage.environment.network.mode)
     finding.digests = msgspec.structs.replace(finding.digests, image=stage.root.digest)
     finding.widened = stage.environment.widen

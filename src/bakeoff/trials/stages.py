@@ -117,7 +117,7 @@ class Stage:
             )
         return mode
 
-    def prepare(self) -> list[Flag]:
+    async def prepare(self) -> list[Flag]:
         """Answer for every field of the environment and resolve its root."""
         settings = self.spec.settings
         self.environment = effective_environment(self.task, settings)
@@ -125,7 +125,8 @@ class Stage:
         if self.agent.needs.where == "host" and Flag.NO_ISOLATION not in flags:
             flags.append(Flag.NO_ISOLATION)
         with self.recorder.phase("root"):
-            self.root = resolve_root(self.environment, self.bench.backend, settings)
+            # The first of a job may unpack an archive: that takes its time, and other trials' clocks run.
+            self.root = await asyncio.to_thread(resolve_root, self.environment, self.bench.backend, settings)
         return flags
 
     async def open(self, stack: AsyncExitStack) -> None:
