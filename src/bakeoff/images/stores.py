@@ -13,16 +13,16 @@ from io import BufferedIOBase, BufferedReader
 from lzma import LZMAError, LZMAFile
 from pathlib import Path
 
-from bakeoff.errors import ImageError
+from bakeoff.errors import ImageError, SandboxError
 from bakeoff.files import tar
 from bakeoff.files.tar import TarError
 from bakeoff.home import home
 from bakeoff.images.root import Root
-from bakeoff.images.unpacked import publish
+from bakeoff.images.unpacked import Unpacking, publish
 from bakeoff.images.usable import check_usable
 
 _CHUNK = 1 << 20
-_DAMAGED = (OSError, EOFError, TarError, LZMAError, zlib.error)
+_DAMAGED = (OSError, EOFError, TarError, SandboxError, LZMAError, zlib.error)
 
 
 def folder_root(path: Path) -> Root:
@@ -38,19 +38,21 @@ def folder_root(path: Path) -> Root:
     return Root(kind="layers", paths=(str(real),), digest=f"folder:{hashlib.sha256(mark.encode()).hexdigest()}")
 
 
-def tar_root(path: Path) -> Root:
+def tar_root(path: Path, unpacking: Unpacking | None = None) -> Root:
     """A tar archive of a root file system, plain or packed by gzip, bzip2 or xz, unpacked once under ``<home>/roots/<sha256>``.
 
+    Its files get their owners by ``unpacking``, in a folder of its own, or where this process is root.
     Raises ImageError where it is not one.
     """
     try:
         digest = _digest(str(path), _mark(path))
-        place = home() / "roots" / digest
+        place = home() / "roots" / (digest + (unpacking.mark if unpacking else ""))
         if not place.is_dir():
             publish(
                 lambda: _chunks(path),
                 place,
-                owners=os.geteuid() == 0,
+                owners=unpacking is not None or os.geteuid() == 0,
+                unpacking=unpacking,
                 check=lambda unpacked: check_usable(unpacked, str(path)),
             )
     except _DAMAGED as error:

@@ -6,8 +6,9 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from bakeoff.files.inside import FOLDER
 from bakeoff.files.owners import AS_NAMED
@@ -17,44 +18,75 @@ from bakeoff.files.unpack import Unpacker
 _STAGING = ".new-"
 
 
+class Unpacking(Protocol):
+    """Unpacks with the owners that a tar names, where this process cannot. ``mark`` tells apart what other owners are given to."""
+
+    mark: str
+
+    def unpack(self, chunks: Iterable[bytes], folder: int) -> None:
+        """Unpack into an open folder. Raises OSError and ValueError."""
+        ...
+
+    def discard(self, path: Path) -> None:
+        """Remove a folder that was unpacked so; nothing there is no error."""
+        ...
+
+
+class Here:
+    """This process unpacks, which takes root for ``owners``."""
+
+    mark = ""
+
+    def __init__(self, owners: bool) -> None:
+        self._owners = owners
+
+    def unpack(self, chunks: Iterable[bytes], folder: int) -> None:
+        unpacker = Unpacker(folder, owners=AS_NAMED if self._owners else None, top=self._owners)
+        try:
+            for chunk in chunks:
+                unpacker.feed(chunk)
+            unpacker.finish()
+        finally:
+            unpacker.close()
+
+    def discard(self, path: Path) -> None:
+        with suppress(OSError):  # what another way of unpacking left, which that one removes
+            remove_path(path)
+
+
 def publish(
     chunks: Callable[[], Iterable[bytes]],
     place: Path,
     *,
     owners: bool,
+    unpacking: Unpacking | None = None,
     check: Callable[[Path], object] = lambda _: None,
 ) -> None:
     """Unpack a tar beside ``place`` and rename it there, unless that is there already: a kill leaves nothing that looks whole.
 
-    ``owners``: files get the owners that the tar names. One at a time unpacks, whatever the number of harnesses, and sweeps what
-    killed ones left. Raises OSError and TarError, and whatever ``check`` does about the unpacked folder, which then is gone.
+    ``owners``: files get the owners that the tar names, by ``unpacking`` if given. One at a time unpacks, whatever the number of
+    harnesses, and sweeps what killed ones left. Raises OSError and TarError, and whatever ``check`` does about the unpacked folder,
+    which then is gone.
     """
+    worker = unpacking if owners and unpacking is not None else Here(owners)
     place.parent.mkdir(parents=True, exist_ok=True)
     with _alone(place.parent):
         if place.is_dir():
             return
         for left in place.parent.glob(f"{_STAGING}*"):
-            remove_path(left)
+            worker.discard(left)
         staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=place.parent))
         try:
-            _unpack(chunks(), staging, owners)
+            staging.chmod(0o755)
+            folder = os.open(staging, FOLDER)
+            try:
+                worker.unpack(chunks(), folder)
+            finally:
+                os.close(folder)
             check(staging)
             staging.rename(place)
         finally:
-            remove_path(staging)
-
-
-def _unpack(chunks: Iterable[bytes], staging: Path, owners: bool) -> None:
-    staging.chmod(0o755)
-    folder = os.open(staging, FOLDER)
-    unpacker = Unpacker(folder, owners=AS_NAMED if owners else None, top=owners)
-    try:
-        for chunk in chunks:
-            unpacker.feed(chunk)
-        unpacker.finish()
-    finally:
-        unpacker.close()
-        os.close(folder)
+            worker.discard(staging)
 
 
 @contextmanager
