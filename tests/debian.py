@@ -45,7 +45,7 @@ def debian_tar() -> tuple[Path | None, str]:
     if shutil.which("mmdebstrap") is None:
         return None, "mmdebstrap is not installed"
     if not sources:
-        return None, "apt has no source of this distribution's own packages"
+        return None, "apt lists no packages of this distribution's own: apt-get update"
     place.mkdir(parents=True, exist_ok=True)
     with open(place / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -100,7 +100,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--skip-invalid", is_flag=True, help="Run the rest where a task is malformed; those are skipped.")
 @click.option("-o", "--out", default="jobs", show_default=True, metavar="DIR", help="Where job folders are made.")
 @click.option("--name", metavar="NAME", help="The job's name. Default: UTC time, dataset, agent, model.")
-@click.option("--root", metavar="REF", help="Another root file system than the task asks for.")
+@click.option("--root", metavar="REF", help="Another root than the task asks for: host, a folder, a tar.")
 @click.option(
     "--network", metavar="MODE", help="Another network than the task asks for: none, public, allowlist:HOSTS or host."
 )

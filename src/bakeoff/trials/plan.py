@@ -186,7 +186,6 @@ def check_request(request: RunRequest) -> None:
 
 def check_machine(request: RunRequest) -> None:
     """What a request names on this machine is there: its root file system, its variables. Raises InputError where it is not."""
-    check_root(request.root)
     if request.backend == "process" and request.root not in (None, "host"):
         raise InputError(
             "the process backend has no root file system",
@@ -194,6 +193,7 @@ def check_machine(request: RunRequest) -> None:
             found=request.root or "",
             wanted="-b bubblewrap",
         )
+    check_root(request.root)
     named(request.env)
 
 
