@@ -22,7 +22,7 @@ from bakeoff.images.stores import tar_root
 from bakeoff.sandboxes.base import Mount
 from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
 from bakeoff.sandboxes.which import bubblewrap
-from bakeoff.sandboxes.zygote import shifted
+from bakeoff.sandboxes.zygote import shifted, targets
 from bakeoff.tasks.model import Environment, Network, NetworkMode
 
 ENVIRONMENT = Environment(root="host", network=Network(mode=NetworkMode.NONE))
@@ -77,6 +77,20 @@ async def test_no_mount_goes_through_a_link(
         async with backend.open(ENVIRONMENT, over_host(tmp_path / "layer"), mounts, "job/run"):
             pass
     assert list(victim.iterdir()) == []
+
+
+def test_looking_for_links_holds_nothing_open(tmp_path: Path) -> None:
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    (lower / "a" / "b").mkdir(parents=True)
+    (lower / "a" / "b" / "c").symlink_to("/etc")
+    (upper / "a").mkdir(parents=True)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="/a/b/c is a link"):
+        targets.refuse_links([str(lower), str(upper)], ["/x/y", "/a/b/c/d"])
+    (upper / "a" / "b").mkdir()
+    (upper / "a" / "b" / "c").mkdir()  # hides the link
+    targets.refuse_links([str(lower), str(upper)], ["/a/b/c", "/a/b/c/d/e"])
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_without_that_a_link_leads_a_mount_out(tmp_path: Path, victim: Path) -> None:
