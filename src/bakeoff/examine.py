@@ -16,6 +16,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.home import home
 from bakeoff.records.job import RunRequest
 from bakeoff.sandboxes import probe
+from bakeoff.sandboxes.observed import observed
 from bakeoff.sandboxes.probe import Check
 
 LOW_DISK_BYTES = 1 << 30
@@ -33,34 +34,26 @@ async def examine() -> Examination:
     """Try everything. Starts a few processes and ends them; writes nothing that stays."""
     name = RunRequest().backend
     started = await _backend(name)
-    return Examination(started.ok, name, (_python(), *probe.checks(), _cgroups(), _disk(), started))
+    works = all(check.ok for check in started)
+    return Examination(works, name, (_python(), *probe.checks(), _disk(), *started))
 
 
-async def _backend(name: str) -> Check:
-    """The proof: the backend is started, as a run would."""
+async def _backend(name: str) -> tuple[Check, ...]:
+    """The proof: the backend is started, as a run would, and a sandbox of its is looked at from inside."""
     try:
         backend = await api.open_backend(name)
+        try:
+            found = await observed(backend)
+        finally:
+            await backend.close()
     except BakeoffError as error:
-        return Check(
-            "backend", False, str(error), "what is named here and above; --backend process works without isolation"
-        )
-    await backend.close()
-    return Check("backend", True, f"{name} starts")
+        remedy = "what is named here and above; --backend process works without isolation"
+        return (Check("backend", False, str(error), remedy),)
+    return (*found, Check("backend", True, f"{name} starts"))
 
 
 def _python() -> Check:
     return Check("python", True, f"{platform.python_version()} ({sys.executable}), bakeoff {version('bakeoff')}")
-
-
-def _cgroups() -> Check:
-    """Never in the way: without them, limits on memory and processes hold for each process and not for all together."""
-    unified = Path("/sys/fs/cgroup/cgroup.controllers")
-    try:
-        controllers = unified.read_text().split()
-    except OSError:
-        older = [name for name in ("memory", "pids", "cpu") if Path("/sys/fs/cgroup", name).is_dir()]
-        return Check("cgroups", True, f"version 1: {', '.join(older)}" if older else "none")
-    return Check("cgroups", True, f"version 2: {', '.join(controllers) or 'no controllers'}")
 
 
 def _disk() -> Check:

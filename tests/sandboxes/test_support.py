@@ -51,6 +51,13 @@ def test_each_field_has_its_answer(field: str, environment: Environment, answer:
     assert support.bubblewrap(named)[field] is answer
 
 
+def test_what_control_groups_limit_is_enforced_where_they_can_be_used() -> None:
+    fields = ("environment.memory_mb", "environment.cpus", "environment.storage_mb")
+    environment = Environment(memory_mb=512, cpus=2, storage_mb=512, fields=fields)
+    answers = support.bubblewrap(environment, {"memory", "pids"})
+    assert [answers[field] for field in fields] == [Support.ENFORCED, Support.APPROXIMATED, Support.APPROXIMATED]
+
+
 def test_one_bubblewrap_is_chosen_and_named() -> None:
     found = which.bubblewrap()
     assert found.origin in ("system", "wheel")

@@ -209,6 +209,11 @@ class SandboxBackend(Protocol):
         """How many ids its sandboxes have, once ``check`` has returned; with one, every command runs as root inside."""
         ...
 
+    @property
+    def unlimited(self) -> str:
+        """Which limits are only approximated on this machine, why, and the remedy, once ``check`` has returned; empty for none."""
+        ...
+
     async def check(self) -> None:
         """Raise InputError, with the remedy, where this backend does not work on this machine."""
         ...

@@ -68,6 +68,8 @@ class BubblewrapBackend:
         self._live_fd = -1
         self._threads: Threads | None = None
         self.ids = 1
+        self.controllers: frozenset[str] = frozenset()
+        self.unlimited = ""
         self._count = 0
 
     async def check(self) -> None:
@@ -78,7 +80,7 @@ class BubblewrapBackend:
             raise InputError(str(error), where="--backend bubblewrap") from error
 
     def supports(self, environment: Environment) -> Mapping[str, Support]:
-        return support.bubblewrap(environment)
+        return support.bubblewrap(environment, self.controllers)
 
     def open(
         self, environment: Environment, root: Root, mounts: Sequence[Mount], trial: str
@@ -156,6 +158,8 @@ class BubblewrapBackend:
                 raise
             self._live_fd = fds[0]
             self.ids = message["ids"]
+            self.controllers = frozenset(message["controllers"])
+            self.unlimited = message["unlimited"]
             self._threads = Threads(BASE_ID, Owners(base=BASE_ID, count=self.ids)) if self.ids > 1 else Threads(None)
             self._zygote = zygote
             return zygote, self._threads
@@ -255,7 +259,8 @@ class _Opener:
             options.append("--unshare-net")
         elif root.kind == "host" and os.path.exists("/etc/resolv.conf"):
             options += ["--ro-bind", os.path.realpath("/etc/resolv.conf"), "/etc/resolv.conf"]
-        options += ["--size", str(self._bounds.tmp_mb << 20), "--perms", "1777", "--tmpfs", "/tmp"]
+        size = ["--size", str(self._bounds.tmp_mb << 20), "--perms", "1777"]
+        options += ["--dev", "/dev", *size, "--tmpfs", "/dev/shm", *size, "--tmpfs", "/tmp"]
         number = self.zygote.take_number()
         self.numbers.append(number)
         assert self.box is not None
@@ -324,7 +329,7 @@ class _Opener:
 
 
 _OPTIONS = (
-    *("--proc", "/proc", "--dev", "/dev"),
+    *("--proc", "/proc"),
     *("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"),
     *("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL", "--as-pid-1", "--chdir", "/"),
 )

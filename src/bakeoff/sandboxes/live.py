@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bakeoff.files.remove import remove
 from bakeoff.home import home
+from bakeoff.sandboxes.zygote import folders
 from bakeoff.tasks.model import slug
 
 _NAME_LIMIT = 100
@@ -69,7 +70,11 @@ def _lock(path: Path) -> int | None:
 
 
 def reap(job: str) -> int:
-    """Remove the sandboxes that dead harnesses left (of one job, or all for ``""``); how many that were."""
+    """Remove the sandboxes that dead harnesses left (of one job, or all for ``""``); how many that were.
+
+    Their control groups go as well, whichever job they were of.
+    """
+    folders.sweep()
     removed = 0
     try:
         names = os.listdir(folder())

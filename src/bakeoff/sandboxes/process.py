@@ -43,6 +43,7 @@ class ProcessBackend:
     """
 
     name = "process"
+    unlimited = "this backend limits nothing"
 
     def __init__(self) -> None:
         self.ids = _ids()

@@ -2,8 +2,9 @@
 
 Approximated means, on bubblewrap:
 
-- ``environment.cpus`` and ``memory_mb``: nothing is set. A limit on address space breaks node and java, and a limit on
-  processor time is another thing than a number of processors; only what the machine has bounds them.
+- ``environment.cpus`` and ``memory_mb``, where no control groups can be made: a command may choose other processors than the
+  ones it was given, and memory is bounded for each process and not for all together, a quarter of a GiB and a 64th of the
+  machine's at the least.
 - ``environment.storage_mb``: bounds /tmp, which is in memory, and what is written to the rest of the file system, each. The
   latter is watched, not enforced at each write: what a sandbox writes within a quarter of a second comes on top.
 - ``environment.network_mode = "public"``: there is only the sandbox's own loopback.
@@ -14,7 +15,7 @@ without isolation it does, the rest is approximated or refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from bakeoff.sandboxes.base import Support
 from bakeoff.tasks.model import Environment, NetworkMode
@@ -62,6 +63,7 @@ _COMMON: Mapping[str, _Rule] = {
     "artifacts.service": _always(REFUSED),
     "verifier.collect.service": _always(REFUSED),
 }
+_BY_CONTROLLER = {"environment.cpus": "cpu", "environment.memory_mb": "memory"}
 _BUBBLEWRAP: Mapping[str, _Rule] = {
     **_COMMON,
     "environment.mcp_servers": _mcp,
@@ -88,9 +90,14 @@ _PROCESS: Mapping[str, _Rule] = {
 }
 
 
-def bubblewrap(environment: Environment) -> Mapping[str, Support]:
-    """The answers for every field the author wrote, and for the network, which has a default."""
-    return _answers(_BUBBLEWRAP, environment)
+def bubblewrap(environment: Environment, controllers: Collection[str] = ()) -> Mapping[str, Support]:
+    """The answers for every field the author wrote, and for the network, which has a default.
+
+    ``controllers``: those of control groups (``memory``, ``pids``, ``cpu``) that can be used on this machine.
+    """
+    enforced = {field for field, controller in _BY_CONTROLLER.items() if controller in controllers}
+    answers = _answers(_BUBBLEWRAP, environment)
+    return {name: ENFORCED if name.removeprefix("steps.") in enforced else answer for name, answer in answers.items()}
 
 
 def process(environment: Environment) -> Mapping[str, Support]:

@@ -14,6 +14,8 @@ from . import syscalls as sys_
 
 _UP = b"\x01"  # what the first process writes when it is there
 _PINNED = ("/tests", "/logs", "/logs/verifier")  # as mount points they can be neither moved nor removed from within
+# An inode costs a kilobyte of the kernel's memory, which the size of a mount does not bound, and bubblewrap does not either.
+_IN_MEMORY = (("/dev", "size=1m,nr_inodes=1k"), ("/dev/shm", "nr_inodes=32k"), ("/tmp", "nr_inodes=512k"))
 _GONE_WITHIN = 0.2  # seconds
 
 
@@ -74,6 +76,8 @@ def build(number: int, program: int, ready: int, sock: socket.socket, guard: ent
             return
         sys_.mount("none", "/", "", sys_.MS_REC | sys_.MS_PRIVATE)
         sys_.mount("proc", "/proc", "proc", sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC)
+        for path, option in _IN_MEMORY:
+            sys_.mount("none", path, "", sys_.MS_REMOUNT | sys_.MS_NOSUID | sys_.MS_NODEV, option)
         for path in _PINNED:
             try:
                 sys_.bind(path, path)
