@@ -25,6 +25,7 @@ from bakeoff.records.results import TrialResult
 from bakeoff.sandboxes.base import SandboxBackend
 from bakeoff.tasks.model import Task
 from bakeoff.trials.bench import Bench
+from bakeoff.trials.environment import effective_environment, one_id_note
 from bakeoff.trials.plan import check_lock, check_machine, check_request, default_name, make_job, select_tasks
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ async def _work(
     told = listener or Silent()
     if left := await backend.reap(""):
         told.note(f"removed {left} sandbox{'es' if left > 1 else ''} that a killed run had left")
+    environments = (effective_environment(task, job.request) for task in tasks.values())
+    if note := one_id_note(environments, backend):
+        told.note(note)
     controls = OracleControls(home() / "evidence" / "controls.jsonl")
     bench = Bench(backend=backend, oracle_passed=controls.passed)
     make: Callable[..., Executor] = plugins.find("executors", job.request.executor, where="--executor")

@@ -19,7 +19,7 @@ from conformance import PATH, content, entry, fetch, finish, pack, read, sh
 from bakeoff.errors import SandboxError
 from bakeoff.files import inside, tar
 from bakeoff.images.host import host_root
-from bakeoff.sandboxes import transfer
+from bakeoff.sandboxes import filework, transfer
 from bakeoff.sandboxes.base import Change, Sandbox
 from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
 from bakeoff.tasks.model import Environment, Network, NetworkMode
@@ -418,7 +418,7 @@ async def test_one_who_gives_up_while_a_thread_works_closes_nothing_under_its_ha
         finish = close = lambda _self: order.append("closed")
 
     monkeypatch.setattr(transfer.pack, "pack", slowly)
-    monkeypatch.setattr(transfer.unpack, "Unpacker", Slow)
+    monkeypatch.setattr(filework.unpack, "Unpacker", Slow)
     root, threads = os.open(tmp_path, inside.FOLDER), transfer.Threads(None)
     try:
         for work in (

@@ -1,8 +1,9 @@
-"""The same suites as somebody who is not root: one id, no privilege, the same promises."""
+"""The same suites as somebody who is not root: no privilege, one id or subordinate ones, the same promises."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,36 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
+COUNT = """
+import asyncio
+from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
+async def main():
+    backend = BubblewrapBackend()
+    await backend.check()
+    print(backend.ids)
+    await backend.close()
+asyncio.run(main())
+"""
+
+
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="whoever runs this is an ordinary user already: the suites themselves did it"
 )
 @pytest.mark.timeout(240)
-def test_the_suites_hold_for_an_ordinary_user(ordinary_user: OrdinaryUser) -> None:
+@pytest.mark.parametrize("ids", ["one", "many"])
+def test_the_suites_hold_for_an_ordinary_user(
+    ordinary_user: OrdinaryUser, ids: str, require: Callable[[str, bool, str], None]
+) -> None:
+    # Without new privileges newuidmap's setuid bit means nothing, and one id is all there is.
+    prefix = ["setpriv", "--no-new-privs"] if ids == "one" else []
+    counted = ordinary_user.run([*prefix, ordinary_user.python, "-c", COUNT])
+    require("subuids", ids == "one" or int(counted.stdout) > 1, "this user has no subordinate ids")
+    assert ids == "many" or int(counted.stdout) == 1, counted.stderr
     names = ("bubblewrap", "isolation", "files_attacked", "changes_and_snapshots")
     suites = [HERE / f"test_{name}.py" for name in names]
     options = ["-q", "-p", "no:cacheprovider", "--timeout", "60", "-k", "not gigabyte and not killed_harness"]
     done = ordinary_user.run(
-        [ordinary_user.python, "-m", "pytest", *options, *suites], cwd=HERE.parent.parent, timeout=220
+        [*prefix, ordinary_user.python, "-m", "pytest", *options, *suites], cwd=HERE.parent.parent, timeout=220
     )
     assert done.returncode == 0, done.stdout[-3000:]
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from bakeoff.images.root import Root
+from bakeoff.images.unpacked import Unpacking
 from bakeoff.sandboxes.limits import Bounds
 from bakeoff.tasks.model import Environment
 
@@ -212,6 +213,16 @@ class SandboxBackend(Protocol):
     @property
     def unlimited(self) -> str:
         """Which limits are only approximated on this machine, why, and the remedy, once ``check`` has returned; empty for none."""
+        ...
+
+    @property
+    def one_id(self) -> str:
+        """Why there is one id only and what gives more, once ``check`` has returned; empty where there are many."""
+        ...
+
+    @property
+    def unpacking(self) -> Unpacking | None:
+        """Who unpacks images so that files get their owners; None: this process, where it is root."""
         ...
 
     async def check(self) -> None:

@@ -7,28 +7,24 @@ import errno
 import os
 import posixpath
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from itertools import islice
 
 import msgspec
 
 from bakeoff.errors import SandboxError
 from bakeoff.files import tar
 from bakeoff.images.root import Root
-from bakeoff.sandboxes import transfer, users
 from bakeoff.sandboxes.base import Change, Ended, Size, Used, tar_bytes
-from bakeoff.sandboxes.changes import changes_between
 from bakeoff.sandboxes.client import Zygote
 from bakeoff.sandboxes.commands import Command, Pipes
 from bakeoff.sandboxes.disk import MEASURE_WITHIN
 from bakeoff.sandboxes.disk_limits import Excess, Space, Usage
+from bakeoff.sandboxes.hands import Hands
 from bakeoff.sandboxes.limits import Bounds
 from bakeoff.sandboxes.streams import EmptyReader, PipeReader, PipeWriter
 from bakeoff.sandboxes.zygote.wire import Message
-
-_BATCH = 500  # changes that are looked for at once
 
 
 @dataclass
@@ -69,14 +65,14 @@ class Place:
 class Box:
     """See ``sandboxes.base.Sandbox``."""
 
-    def __init__(self, zygote: Zygote, threads: transfer.Threads, root: Root, place: Place) -> None:
+    def __init__(self, zygote: Zygote, hands: Hands, root: Root, place: Place) -> None:
         self.root = root
         self.workdir = place.workdir
         self.bounds = place.bounds
         self._now = root  # its layers; snapshots add to them
         self._place = place
         self._zygote = zygote
-        self._threads = threads
+        self._hands = hands
         self._opened: Opened | None = None
         self._opening = asyncio.Lock()
         self._commands: dict[int, Command] = {}
@@ -115,7 +111,7 @@ class Box:
         if self._ending:
             await asyncio.wait(self._ending)  # or what is to end them all would end this one too
         opened = await self.ready()
-        who = users.resolve(opened.root_fd, user, self._place.ids)
+        who = await self._hands.resolve(opened.root_fd, user, self._place.ids)
         request: dict[str, object] = {
             "box": opened.number,
             "argv": [os.fsencode(part) for part in argv],
@@ -247,11 +243,11 @@ class Box:
 
     async def put(self, tar: AsyncIterator[bytes], dest: str, *, fresh: bool = False) -> None:
         opened = await self.ready()
-        await transfer.put(self._threads, opened.root_fd, tar, dest, fresh=fresh)
+        await self._hands.put(opened.root_fd, tar, dest, fresh=fresh)
 
     async def get(self, path: str, *, max_bytes: int) -> AsyncIterator[bytes]:
         opened = await self.ready()
-        async for piece in transfer.get(self._threads, opened.root_fd, path, max_bytes=max_bytes):
+        async for piece in self._hands.get(opened.root_fd, path, max_bytes=max_bytes):
             yield piece
 
     async def used(self) -> Used:
@@ -307,14 +303,9 @@ class Box:
         try:
             if self._opened is not None and self._opened.upper_fd >= 0:
                 uppers.append(os.dup(self._opened.upper_fd))
-            found = changes_between(bases, uppers, self._place.prepared, self._threads.owners)
-            batch: list[Change] | None = None
-            while batch is None or len(batch) == _BATCH:
-                batch, error = await self._threads.run(lambda: _some(found))
-                for change in batch:
+            async with aclosing(self._hands.changes(bases, uppers, self._place.prepared)) as found:
+                async for change in found:
                     yield change
-                if error is not None:
-                    raise error
         finally:
             for fd in (*uppers, *bases):
                 os.close(fd)
@@ -354,16 +345,6 @@ class BoxDoor:
 
 def _error(reason: str | OSError) -> Exception:
     return SandboxError(reason) if isinstance(reason, str) else reason
-
-
-def _some(found: Iterator[Change]) -> tuple[list[Change], SandboxError | None]:
-    """The next changes, and the error that came after them."""
-    batch: list[Change] = []
-    try:
-        batch.extend(islice(found, _BATCH))
-    except SandboxError as error:
-        return batch, error
-    return batch, None
 
 
 def with_layer(root: Root, layer: str) -> Root:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from bakeoff.errors import InputError, SandboxError
-from bakeoff.files import inside
-from bakeoff.files.inside import FOLDER
 from bakeoff.files.owners import Owners
-from bakeoff.files.remove import remove
 from bakeoff.images.root import Root
-from bakeoff.sandboxes import client, disk, live, probe, support
+from bakeoff.images.unpacked import Unpacking
+from bakeoff.sandboxes import client, disk, live, many, probe, support
 from bakeoff.sandboxes.base import Mount, Support
 from bakeoff.sandboxes.box import Box, Opened, Place
 from bakeoff.sandboxes.disk_limits import Space
+from bakeoff.sandboxes.hands import Hands, OwnHands
 from bakeoff.sandboxes.limits import Bounds, bounds_of
 from bakeoff.sandboxes.transfer import Threads
 from bakeoff.sandboxes.which import bubblewrap
@@ -66,10 +65,12 @@ class BubblewrapBackend:
         self._starting = asyncio.Lock()
         self._live: live.LiveFolder | None = None
         self._live_fd = -1
-        self._threads: Threads | None = None
+        self._hands: Hands | None = None
         self.ids = 1
         self.controllers: frozenset[str] = frozenset()
         self.unlimited = ""
+        self.one_id = ""
+        self.unpacking: Unpacking | None = None
         self._count = 0
 
     async def check(self) -> None:
@@ -96,19 +97,19 @@ class BubblewrapBackend:
         mounts = (*_lent(root, environment), *mounts)
         if len(mounts) > MOUNTS:
             raise InputError("too many mounts", found=str(len(mounts)), wanted=f"at most {MOUNTS}")
-        zygote, threads = await self._started()
+        zygote, hands = await self._started()
         await self.watch.room_for_one(live.folder())
         self._count += 1
         folder = live.trial_folder(trial, self._count)
         opener = _Opener(self, zygote, environment, mounts, folder)
         place = opener.place(environment, root, self.ids)
-        box = Box(zygote, threads, root, place)
+        box = Box(zygote, hands, root, place)
         opener.box = box
         try:
             opened = await box.ready()
             self._watch_disk(folder, place.bounds, box)
             if wanted := _wanted(root, place.workdir):
-                await threads.run(lambda: _prepare(opened.root_fd, wanted))
+                await hands.do("prepare", opened.root_fd, wanted)
             yield box
         finally:
             self.watch.remove(folder)
@@ -133,10 +134,10 @@ class BubblewrapBackend:
             for number in opener.numbers:
                 opener.zygote.receivers.pop(number, None)
 
-    async def _started(self) -> tuple[client.Zygote, Threads]:
+    async def _started(self) -> tuple[client.Zygote, Hands]:
         async with self._starting:
-            if self._zygote is not None and self._threads is not None:
-                return self._zygote, self._threads
+            if self._zygote is not None and self._hands is not None:
+                return self._zygote, self._hands
             program = bubblewrap()
             folder = self._live = live.LiveFolder()
             path = Path(program.path)
@@ -148,9 +149,12 @@ class BubblewrapBackend:
                 "tmpfs": _needs_tmpfs(folder.path),
             }
             try:
-                zygote, (message, fds) = await client.start(config, folder.lock)
+                started = await many.start(config, folder.lock)
+                zygote, (message, fds) = started.zygote, started.first
                 if message["event"] != "ready":
                     await zygote.close()
+                    if started.hands is not None:
+                        await started.hands.close()
                     raise SandboxError(probe.refused(str(message["error"])))
             except BaseException:
                 self._live = None
@@ -160,36 +164,45 @@ class BubblewrapBackend:
             self.ids = message["ids"]
             self.controllers = frozenset(message["controllers"])
             self.unlimited = message["unlimited"]
-            self._threads = Threads(BASE_ID, Owners(base=BASE_ID, count=self.ids)) if self.ids > 1 else Threads(None)
+            self.one_id = started.one_id
+            self.unpacking = started.unpacking
+            owners = Owners(base=BASE_ID, count=self.ids) if message["base"] else None
+            self._hands = started.hands or OwnHands(Threads(message["base"] or None, owners))
             self._zygote = zygote
-            return zygote, self._threads
+            return zygote, self._hands
 
     async def reap(self, job: str) -> int:
-        return await asyncio.to_thread(live.reap, job)
+        removed, denied = await asyncio.to_thread(live.reap, job, live.folder())
+        if denied:  # they belong to subordinate ids
+            _, hands = await self._started()
+            removed += await hands.reap(job, live.folder())
+        return removed
 
     async def close(self) -> None:
         self.watch.close()
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             await zygote.close()
-        if self._threads is not None:
-            self._threads.close()
-            self._threads = None
         if self._live_fd >= 0:
             os.close(self._live_fd)
             self._live_fd = -1
-        if self._live is not None:
-            self._live.remove()
-            self._live = None
+        folder, self._live = self._live, None
+        hands, self._hands = self._hands, None
+        if folder is not None and hands is not None:
+            await hands.clear(folder.path)
+        if hands is not None:
+            await hands.close()
+        if folder is not None:
+            folder.remove()
 
     # For the opener, which is a part of this.
 
     def disk_full(self) -> bool:
         return self.watch.full()
 
-    def threads(self) -> Threads:
-        assert self._threads is not None
-        return self._threads
+    def hands(self) -> Hands:
+        assert self._hands is not None
+        return self._hands
 
     def live_fd(self) -> int:
         return self._live_fd
@@ -290,19 +303,14 @@ class _Opener:
         self.numbers.remove(opened.number)
         self._frozen += 1
         name = f"f{self._frozen}"
-        folder = os.open(self._folder, FOLDER, dir_fd=self._backend.live_fd())
-        try:
-            os.rename("u", name, src_dir_fd=folder, dst_dir_fd=folder)
-            remove(folder, "w")
-        finally:
-            os.close(folder)
+        await self._backend.hands().do("freeze", self._backend.live_fd(), self._folder, name)
         return f"{self._backend.live_path()}/{self._folder}/{name}"
 
     def layer_fd(self, path: str) -> int:
         inner = self._backend.live_path() + "/"
         if path.startswith(inner):
-            return os.open(path[len(inner) :], FOLDER, dir_fd=self._backend.live_fd())
-        return os.open(path, FOLDER)
+            return os.open(path[len(inner) :], self._backend.hands().layer_flags, dir_fd=self._backend.live_fd())
+        return os.open(path, self._backend.hands().layer_flags)
 
     async def destroy(self, opened: Opened | None) -> None:
         if opened is not None:
@@ -314,18 +322,8 @@ class _Opener:
                 await self.zygote.ask("destroy", box=number)
             except SandboxError:
                 continue  # it never came to be
-        await self._backend.threads().run(self._remove)
-
-    def _remove(self) -> None:
-        job, _, name = self._folder.partition("/")
-        try:
-            folder = os.open(job, FOLDER, dir_fd=self._backend.live_fd())
-        except FileNotFoundError:
-            return
-        try:
-            remove(folder, name)
-        finally:
-            os.close(folder)
+        with suppress(SandboxError):  # whoever works on files is gone: the next start sweeps
+            await self._backend.hands().do("end", self._backend.live_fd(), self._folder)
 
 
 _OPTIONS = (
@@ -368,19 +366,6 @@ def _wanted(root: Root, workdir: str) -> list[tuple[str, int]]:
     if root.kind != "host" or workdir != DEFAULT_WORKDIR:
         wanted.append((workdir, 0o755))
     return wanted
-
-
-def _prepare(root_fd: int, wanted: Sequence[tuple[str, int]]) -> None:
-    for path, mode in wanted:
-        try:
-            fd = inside.open_folder(root_fd, path, mode=0o755)
-        except OSError as error:
-            raise SandboxError(f"cannot make the folder {path} in the root: {error}") from error
-        try:
-            if mode == 0o777:
-                os.fchmod(fd, mode)
-        finally:
-            os.close(fd)
 
 
 def _needs_tmpfs(path: Path) -> bool:

@@ -30,9 +30,12 @@ class Receiver(Protocol):
 class Zygote:
     """A running zygote. ``receivers`` has the sandboxes by the number that the zygote calls them by."""
 
-    def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], sock: socket.socket, name: str = "the process that makes sandboxes"
+    ) -> None:
         self.process = process
         self.sock = sock
+        self._name = name
         self.receivers: dict[int, Receiver] = {}
         self.first: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._next = 0
@@ -49,21 +52,25 @@ class Zygote:
 
     async def ask(self, op: str, fds: Sequence[int] = (), number: int | None = None, **fields: object) -> Reply:
         """Send a request and wait for its answer. The caller keeps ``fds``; those of the answer are the caller's too."""
-        if self.gone:
-            raise SandboxError("the process that makes sandboxes has ended")
-        number = self.take_number() if number is None else number
-        future: asyncio.Future[Reply] = self._loop.create_future()
-        self._waiting[number] = future
-        self._send({**fields, "op": op, "id": number}, list(fds))
-        try:
-            message, received = await future
-        finally:
-            self._waiting.pop(number, None)
+        message, received = await self.post(op, fds, number, **fields)
         if error := message.get("error"):
             for fd in received:
                 os.close(fd)
             raise SandboxError(str(error))
         return message, received
+
+    def post(
+        self, op: str, fds: Sequence[int] = (), number: int | None = None, **fields: object
+    ) -> asyncio.Future[Reply]:
+        """Send a request; its answer, when it comes. ``fds`` can be closed at once."""
+        if self.gone:
+            raise SandboxError(f"{self._name} has ended")
+        number = self.take_number() if number is None else number
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self._waiting[number] = future
+        future.add_done_callback(lambda _: self._waiting.pop(number, None))
+        self._send({**fields, "op": op, "id": number}, list(fds))
+        return future
 
     def _send(self, message: wire.Message, fds: list[int]) -> None:
         data, fds, extra = wire.pack(message, fds)
@@ -137,11 +144,11 @@ class Zygote:
         self._loop.remove_writer(self.sock)
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(SandboxError("the process that makes sandboxes has ended"))
+                future.set_exception(SandboxError(f"{self._name} has ended"))
         if not self.first.done():
             self.first.set_result(({"event": "refused", "error": "it ended at once"}, []))
         for receiver in self.receivers.values():
-            receiver.fail("the process that makes sandboxes has ended")
+            receiver.fail(f"{self._name} has ended")
 
     async def close(self) -> None:
         """End it and everything below it; returns when nothing is left."""

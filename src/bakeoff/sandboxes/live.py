@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 from pathlib import Path
+from typing import NamedTuple
 
 from bakeoff.files.remove import remove
 from bakeoff.home import home
@@ -69,19 +70,26 @@ def _lock(path: Path) -> int | None:
     return None
 
 
-def reap(job: str) -> int:
-    """Remove the sandboxes that dead harnesses left (of one job, or all for ``""``); how many that were.
+class Reaped(NamedTuple):
+    """How many sandboxes were removed, and how many are left that belong to ids which this process has no right over."""
+
+    removed: int = 0
+    denied: int = 0
+
+
+def reap(job: str, top: Path) -> Reaped:
+    """Remove the sandboxes that dead harnesses left below ``top`` (of one job, or all for ``""``).
 
     Their control groups go as well, whichever job they were of.
     """
     folders.sweep()
-    removed = 0
+    removed = denied = 0
     try:
-        names = os.listdir(folder())
+        names = os.listdir(top)
     except FileNotFoundError:
-        return 0
+        return Reaped()
     for name in names:
-        path = folder() / name
+        path = top / name
         lock = _lock(path)
         if lock is None:
             continue
@@ -89,12 +97,16 @@ def reap(job: str) -> int:
         try:
             for entry in os.listdir(fd):
                 if entry != "lock" and (not job or entry == _short(job)):
-                    removed += len(os.listdir(path / entry))
-                    remove(fd, entry)
+                    count = len(os.listdir(path / entry))
+                    try:
+                        remove(fd, entry)
+                        removed += count
+                    except PermissionError:
+                        denied += count
             if os.listdir(fd) == ["lock"]:
                 os.unlink("lock", dir_fd=fd)
                 os.rmdir(path)
         finally:
             os.close(fd)
             os.close(lock)
-    return removed
+    return Reaped(removed, denied)

@@ -39,7 +39,7 @@ class Check(Struct, frozen=True):
 
 
 def checks() -> tuple[Check, ...]:
-    """Everything that sandboxes need, tried on this machine. Spawns two processes at most."""
+    """Everything that sandboxes need, tried on this machine. Spawns a few processes and waits for their ends."""
     return (_program(), _kernel(), _namespaces(), _ids(), _folder())
 
 
@@ -128,11 +128,21 @@ def _many_ids() -> bool:
 def _ids() -> Check:
     if _many_ids():
         return Check("user ids", True, "65,536 ids inside, none of them one of the machine's own")
-    return Check(
-        "user ids",
-        True,
-        "one id inside: chown, su, apt and services under a user of their own do not work; as root they do",
-    )
+    one = "one id inside: chown, su, apt and services under a user of their own do not work in image roots; as root they do"
+    if os.geteuid() == 0:
+        return Check("user ids", True, one)
+    from bakeoff.sandboxes import far, subids
+
+    try:
+        found = subids.find()
+        far.try_out(found)
+    except subids.Refused as error:
+        return Check("user ids", True, f"{one} (subordinate ids cannot be used here: {error})")
+    except subids.NoneHere as error:
+        return Check("user ids", True, f"{one} ({error})", subids.remedy())
+    uids, gids = (f"{first}-{first + found.count - 2}" for first in (found.first_uid, found.first_gid))
+    owners = f"{uids} of users" + (f", {gids} of groups" if gids != uids else " and of groups")
+    return Check("user ids", True, f"{found.count:,} ids inside: this user's own, and the subordinate {owners}")
 
 
 def _folder() -> Check:

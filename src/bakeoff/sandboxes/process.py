@@ -18,6 +18,7 @@ from bakeoff.images.root import Root
 from bakeoff.sandboxes import client, reserved, support
 from bakeoff.sandboxes.base import Mount, Support
 from bakeoff.sandboxes.box import Box, Opened, Place
+from bakeoff.sandboxes.hands import OwnHands
 from bakeoff.sandboxes.limits import Bounds
 from bakeoff.sandboxes.transfer import Threads
 from bakeoff.tasks.model import (
@@ -47,8 +48,10 @@ class ProcessBackend:
 
     def __init__(self) -> None:
         self.ids = _ids()
+        self.one_id = "" if self.ids > 1 else "bakeoff does not run as root"
+        self.unpacking = None
         self._one = asyncio.Lock()
-        self._threads: Threads | None = None
+        self._hands: OwnHands | None = None
 
     async def check(self) -> None:
         """Raise InputError where this user cannot make the folders that tasks name."""
@@ -109,9 +112,9 @@ class ProcessBackend:
         try:
             if message["event"] != "ready":
                 raise SandboxError(f"cannot start the process that starts commands: {message['error']}")
-            if self._threads is None:
-                self._threads = Threads(None, AS_NAMED if self.ids > 1 else None)
-            box = Box(zygote, self._threads, root, _place(zygote, environment))
+            if self._hands is None:
+                self._hands = OwnHands(Threads(None, AS_NAMED if self.ids > 1 else None))
+            box = Box(zygote, self._hands, root, _place(zygote, environment))
             number = zygote.take_number()
             zygote.receivers[number] = box
             await zygote.ask("create", number=number)
@@ -140,9 +143,9 @@ class ProcessBackend:
             os.close(lock)
 
     async def close(self) -> None:
-        if self._threads is not None:
-            self._threads.close()
-            self._threads = None
+        if self._hands is not None:
+            await self._hands.close()
+            self._hands = None
 
 
 def _place(zygote: client.Zygote, environment: Environment) -> Place:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import errno
-import os
 import struct
 import threading
 from collections import deque
@@ -17,9 +15,9 @@ from itertools import islice
 from typing import TypeVar
 
 from bakeoff.errors import SandboxError
-from bakeoff.files import inside, pack, tar, unpack
+from bakeoff.files import pack, tar
 from bakeoff.files.owners import Owners
-from bakeoff.files.remove import remove
+from bakeoff.sandboxes.filework import Put
 
 _THREADS = 2
 _PIECES = 4  # of a quarter of a mebibyte each, that are read ahead
@@ -114,7 +112,7 @@ def _fail(future: asyncio.Future[T], error: BaseException) -> None:
 
 async def put(threads: Threads, root: int, chunks: AsyncIterator[bytes], dest: str, *, fresh: bool) -> None:
     """Unpack the stream into the folder ``dest`` below ``root``."""
-    state = _Put(root, dest, fresh, threads.owners)
+    state = Put(root, dest, fresh, threads.owners)
     done = False
     try:
         batch: list[bytes] = []
@@ -133,81 +131,6 @@ async def put(threads: Threads, root: int, chunks: AsyncIterator[bytes], dest: s
     finally:
         if not done:
             await asyncio.shield(threads.run(state.close))
-
-
-class _Put:
-    def __init__(self, root: int, dest: str, fresh: bool, owners: Owners | None) -> None:
-        self._root = root
-        self._owners = owners
-        self._dest = dest
-        self._fresh = fresh
-        self._folder = -1
-        self._unpacker: unpack.Unpacker | None = None
-        self._lock = threading.Lock()  # one who gives up must not close what a thread is still writing to
-
-    def _opened(self) -> unpack.Unpacker:
-        if self._unpacker is None:
-            if self._fresh:
-                self._folder = fresh_folder(self._root, self._dest)
-            else:
-                self._folder = inside.open_folder(self._root, self._dest)
-            self._unpacker = unpack.Unpacker(self._folder, owners=self._owners)
-        return self._unpacker
-
-    def feed(self, data: bytes) -> None:
-        with self._lock:
-            self._opened().feed(data)
-
-    def finish(self, data: bytes) -> None:
-        with self._lock:
-            unpacker = self._opened()
-            if data:
-                unpacker.feed(data)
-            unpacker.finish()
-        self.close()
-
-    def close(self) -> None:
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        if self._unpacker is not None:
-            self._unpacker.close()
-            self._unpacker = None
-        if self._folder >= 0:
-            os.close(self._folder)
-            self._folder = -1
-
-
-def fresh_folder(root: int, path: str) -> int:
-    """An empty new folder at ``path``: whatever stood there, a link too, is removed. A mount point is emptied instead."""
-    parts = inside.parts_of(path)
-    if not parts:
-        raise OSError(errno.EINVAL, "the root cannot be made fresh")
-    parent = inside.open_folder(root, b"/".join(parts[:-1]))
-    try:
-        if _is_of_the_kernel(parent, parts[-1]):
-            raise OSError(errno.EPERM, "a file system that the kernel makes up is not written to")
-        try:
-            remove(parent, parts[-1])
-            inside.make_folder(parent, parts[-1], 0o755)
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-        return inside.open_subfolder(parent, parts[-1])
-    finally:
-        os.close(parent)
-
-
-def _is_of_the_kernel(parent: int, name: bytes) -> bool:
-    try:
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    except FileNotFoundError:
-        return False
-    try:
-        return inside.is_of_the_kernel(fd)
-    finally:
-        os.close(fd)
 
 
 async def get(threads: Threads, root: int, path: str, *, max_bytes: int) -> AsyncIterator[bytes]:

@@ -20,12 +20,17 @@ class User(Struct, frozen=True):
     home: str = "/root"
 
 
+def is_root(user: str | None) -> bool:
+    """Whether nothing needs to be looked up."""
+    return user in (None, "", "root", "0", "0:0", "root:root")
+
+
 def resolve(root: int, user: str | None, ids: int) -> User:
     """``NAME``, ``UID``, ``NAME:GROUP`` or ``UID:GID`` in the root ``root``, of which the first ``ids`` ids are mapped.
 
     Raises SandboxError for a name that is not there and for an id that is not mapped.
     """
-    if user in (None, "", "root", "0", "0:0", "root:root"):
+    if is_root(user):
         return User()
     assert user is not None
     wanted, _, group = user.partition(":")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -89,7 +89,7 @@ def check_support(environment: Environment, task: Task, backend: SandboxBackend,
         for field, user in users.items():
             if user is not None and user not in ("", "root", "0") and backend.ids == 1:
                 raise Unsupported(
-                    f"{field} is {user!r}, and only root can be had in a sandbox here; run bakeoff as root, or on another machine"
+                    f"{field} is {user!r}, and only root can be had in a sandbox here, unless bakeoff runs as root: {backend.one_id}"
                 )
     refused = sorted(name for name, answer in support.items() if answer is Support.REFUSED)
     if refused:
@@ -110,6 +110,16 @@ def check_support(environment: Environment, task: Task, backend: SandboxBackend,
     if settings.verify is not None and any(settings.verify != step.verifier.mode for step in task.steps):
         flags.append(Flag.VERIFY_OVERRIDDEN)
     return flags
+
+
+def one_id_note(environments: Iterable[Environment], backend: SandboxBackend) -> str:
+    """What whoever runs these is to be told where sandboxes have root's id alone; empty where it concerns none of them."""
+    if not backend.one_id or all(environment.root == "host" for environment in environments):
+        return ""
+    return (
+        "sandboxes have one user id here, so chown, su, apt and services under a user of their own "
+        f"do not work in image roots; as root they do: {backend.one_id}"
+    )
 
 
 def _weakest(answer: Support | None) -> Support:
@@ -137,7 +147,7 @@ def _resolve_root(environment: Environment, backend: SandboxBackend, settings: R
         if path.is_dir():
             return folder_root(path)
         if path.is_file():
-            return tar_root(path)
+            return tar_root(path, backend.unpacking)
         check_root(override)
     if environment.root == "host":
         _check_needs(environment)

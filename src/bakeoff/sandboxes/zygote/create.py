@@ -20,7 +20,11 @@ OWN = ["/proc", "/dev", "/tmp"]  # where every sandbox has mounts of its own
 
 
 class Maker:
-    """Knows what is the same for every sandbox. ``base`` and ``count`` are the outer ids, 0 and 1 where only one can be had."""
+    """Knows what is the same for every sandbox. ``base`` and ``count`` are the outer ids.
+
+    ``base`` is 0 where they are those of the zygote's own user namespace: one, or many with subordinate ids. Owners are right then as
+    they are.
+    """
 
     def __init__(self, bwrap: str, base: int, count: int, first: int) -> None:
         self.bwrap = bwrap
@@ -33,10 +37,15 @@ class Maker:
         self._layers: dict[str, str] = {}
 
     def _maps(self, pid: int) -> None:
+        lines = f"0 {self.base} {self.count}"
+        if (
+            not self.base and self.count > 1
+        ):  # as the zygote's own namespace has them: no line may span two of its lines
+            lines = f"0 0 1\n1 1 {self.count - 1}"
         for name in ("uid_map", "gid_map"):
             fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
             try:
-                os.write(fd, f"0 {self.base} {self.count}".encode())
+                os.write(fd, lines.encode())
             finally:
                 os.close(fd)
 

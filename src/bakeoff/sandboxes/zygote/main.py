@@ -10,13 +10,15 @@ import signal
 import socket
 import sys
 
-from . import first, permitted, wire
+from . import first, own, permitted, wire
 from . import syscalls as sys_
 from .create import EMPTY, LIVE, MOUNTS, PLACE, WHEEL, Maker
 from .groups import Hierarchy
 from .loop import Loop
 from .plain import PlainLoop
 from .sandboxed import SandboxedLoop
+
+MANY = 65536  # ids for root's sandboxes
 
 
 def run(descriptor: int, lock: int) -> None:
@@ -30,7 +32,11 @@ def run(descriptor: int, lock: int) -> None:
     config = received[0]
     groups = permitted.find(os.path.basename(config["live"]))
     try:
-        privileged = isolate()
+        base, count = isolate(config)
+    except own.Unmapped as error:
+        groups.close()
+        wire.send(sock, {"event": "unmapped", "error": error.strerror})
+        return
     except OSError as error:
         groups.close()
         wire.send(sock, {"event": "refused", "errno": error.errno, "error": str(error)})
@@ -39,7 +45,7 @@ def run(descriptor: int, lock: int) -> None:
     if child == 0:
         os.close(lock)
         sys_.prctl(sys_.PR_SET_PDEATHSIG, signal.SIGKILL)
-        serve(sock, config, privileged, groups)
+        serve(sock, config, base, count, groups)
         os._exit(0)
     sock.close()
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(child, signal.SIGKILL))
@@ -47,23 +53,18 @@ def run(descriptor: int, lock: int) -> None:
     groups.close()
 
 
-def isolate() -> bool:
-    """Own mounts and process numbers; with a user namespace where that needs one. Whether it went without."""
+def isolate(config: wire.Message) -> tuple[int, int]:
+    """Own mounts and process numbers; with a user namespace where that needs one. The first id that sandboxes get, and how many."""
     try:
         sys_.unshare(sys_.CLONE_NEWNS | sys_.CLONE_NEWPID)
-        return True
+        return config["base"], MANY
     except PermissionError:
-        uid, gid = os.geteuid(), os.getegid()
-    sys_.unshare(sys_.CLONE_NEWUSER | sys_.CLONE_NEWNS | sys_.CLONE_NEWPID)
-    for name, value in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        with open(f"/proc/self/{name}", "w") as stream:
-            stream.write(value)
-    return False
+        return 0, own.enter(sys_.CLONE_NEWNS | sys_.CLONE_NEWPID, config["subordinate"])
 
 
-def serve(sock: socket.socket, config: wire.Message, privileged: bool, groups: Hierarchy) -> None:
+def serve(sock: socket.socket, config: wire.Message, base: int, count: int, groups: Hierarchy) -> None:
     try:
-        loop = prepare(sock, config, privileged, groups)
+        loop = prepare(sock, config, base, count, groups)
     except OSError as error:
         wire.send(sock, {"event": "refused", "errno": error.errno, "error": str(error)})
         return
@@ -81,7 +82,7 @@ def settle() -> None:
     gc.disable()
 
 
-def prepare(sock: socket.socket, config: wire.Message, privileged: bool, groups: Hierarchy) -> Loop:
+def prepare(sock: socket.socket, config: wire.Message, base: int, count: int, groups: Hierarchy) -> Loop:
     live, bwrap, tree = config["live"], config["bwrap"], config["tree"]
     sys_.mount("none", "/", "", sys_.MS_REC | sys_.MS_PRIVATE)
     sys_.mount("proc", "/proc", "proc", sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC)
@@ -104,11 +105,11 @@ def prepare(sock: socket.socket, config: wire.Message, privileged: bool, groups:
     sys_.prctl(sys_.PR_SET_DUMPABLE, 0)
     program = first.descriptor()
     try:
-        if not privileged:
-            raise PermissionError
-        maker = Maker(bwrap, config["base"], 65536, program)
+        maker = Maker(bwrap, base, count, program)
     except PermissionError:
-        maker = Maker(bwrap, 0, 1, program)
+        if not base:
+            raise
+        maker = Maker(bwrap, 0, 1, program)  # one who is root in a user namespace alone
     folder = os.open(LIVE, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     ready = {"event": "ready", "ids": maker.count, "base": maker.base}
     limits = {"controllers": sorted(groups.controllers), "groups": groups.version, "unlimited": groups.reason}

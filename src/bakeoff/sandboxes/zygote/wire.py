@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _INLINE = 60_000
-_ROOM = socket.CMSG_SPACE(16 * 4)
+MOST_FDS = 253  # that the kernel passes with one message
+_ROOM = socket.CMSG_SPACE(MOST_FDS * 4)
 Message = dict[str, "Any"]
 
 
