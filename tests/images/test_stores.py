@@ -53,6 +53,14 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+def test_nobody_else_reaches_the_programs_of_an_unpacked_image(tmp_path: Path, store: Path) -> None:
+    """Its setuid programs are real root's where root unpacks."""
+    archive = tmp_path / "root.tar"
+    archive.write_bytes(a_tar())
+    tar_root(archive)
+    assert store.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
 def test_a_tar_is_unpacked_once_however_it_is_packed(
     tmp_path: Path, store: Path, pack: Callable[[bytes], bytes]

@@ -70,6 +70,7 @@ def publish(
     """
     worker = unpacking if owners and unpacking is not None else Here(owners)
     place.parent.mkdir(parents=True, exist_ok=True)
+    place.parent.chmod(0o700)  # setuid programs of an image are for sandboxes, not for other users of this machine
     with _alone(place.parent):
         if place.is_dir():
             return
