@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from perf import sandbox, trials
+from perf import idle, sandbox, trials
 
 
 def measure(quick: bool) -> list[tuple[str, float, str, float | None]]:
@@ -20,12 +20,15 @@ def measure(quick: bool) -> list[tuple[str, float, str, float | None]]:
         ("one trivial trial, whole process", trials.one_trial(), "s", 0.6),
         ("20 trivial trials, 4 at once, whole process", trials.twenty_trials(), "s", 0.9),
         ("sandbox cycle over bare bubblewrap's", cycle["ratio"], "x", 1.5),
-        ("one exec in an open sandbox", cycle["exec_ms"], "ms", None),
+        ("one exec in an open sandbox", cycle["exec_ms"], "ms", 3),
         ("CPU outside the sandboxes", many["cpu_ms_per_trial"], "ms a trial", 12),
         ("memory of the harness, early", many["memory_mb_early"], "MB", 80),
         ("memory of the harness, late", many["memory_mb_late"], "MB", 80),
         ("trials a second, 4 at once", many["trials_per_second"], "1/s", None),
     ]
+    still = idle.idle(100 if quick else 500)
+    rows.append(("idle sandboxes, the machine's memory", still["machine_mb"], "MB", 600))
+    rows.append(("idle sandboxes, the processes' memory", still["processes_mb"], "MB", 600))
     if not quick:
         rows.append(("humaneval, oracle, 2 at once", trials.humaneval(), "s", 10))
     return rows
