@@ -59,10 +59,10 @@ def code() -> bytes:
 async def lay(box: Sandbox) -> None:
     """The code, and programs that lend their owner's rights and a capability."""
     await box.put(tar_bytes(code()), CODE)
-    capability = "import os,struct; os.setxattr('lending','security.capability',struct.pack('<IIIII',0x02000001,1<<13,0,0,0))"
-    script = (
-        f'mkdir -p /app && cd /app && cp /usr/bin/id setuid && chmod 4755 setuid && cp /usr/bin/grep lending && python3 -c "{capability}"'
+    capability = (
+        "import os,struct; os.setxattr('lending','security.capability',struct.pack('<IIIII',0x02000001,1<<13,0,0,0))"
     )
+    script = f'mkdir -p /app && cd /app && cp /usr/bin/id setuid && chmod 4755 setuid && cp /usr/bin/grep lending && python3 -c "{capability}"'
     ended, _, err = await sh(box, script)
     assert ended.code == 0, err
 
@@ -134,16 +134,16 @@ class Attacks:
                 assert "broke" in result, (name, result)
 
     @pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_YET])
-    async def test_each_defence_holds_on_its_own(
-        self, opener: Opener, many_ids: bool, facts: Facts, name: str
-    ) -> None:
+    async def test_each_defence_holds_on_its_own(self, opener: Opener, many_ids: bool, facts: Facts, name: str) -> None:
         meant = [attack for attack in PLAIN if name in attack.defences]
         async with opener(without=frozenset(NAMES) - {name}) as box:
             await lay(box)
             results = dict(await run(box, [attack.name for attack in meant if "root" in attack.where], facts))
             if many_ids:
                 others = [attack.name for attack in meant if "other" in attack.where]
-                results |= {f"{name} as another": told for name, told in (await run(box, others, facts, user=OTHER)).items()}
+                results |= {
+                    f"{name} as another": told for name, told in (await run(box, others, facts, user=OTHER)).items()
+                }
         assert (broke(results), inert(results)) == ({}, {})
 
     def test_outside_of_a_sandbox_they_succeed(self, facts: Facts) -> None:

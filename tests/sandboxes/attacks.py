@@ -7,9 +7,8 @@ own (then its code raises ``Inert`` where it does not). ``test_attacks.py`` hold
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from inside import kernel, kit, machine, mounts, privileges, sockets, tracing
+from msgspec import Struct
 
 MODULES = (kernel, machine, mounts, privileges, sockets, tracing)
 """Imported so that their attacks are known."""
@@ -24,7 +23,8 @@ class Attack(Struct, frozen=True):
     ``defences`` are the names of the protections that stop it, each on its own; with all of them lifted it succeeds, unless
     ``also`` names what stops it even then, or ``sysctl`` a setting of the machine with the value that lets it happen, or
     ``family`` says that the kernel may not have it at all. ``by`` is what stops it where there is nothing to lift.
-    ``outside``: it succeeds outside of a sandbox for ``root`` (who may lack a ``capability`` too, by its number) or for ``anyone``. ``where``: who tries it.
+    ``outside``: it succeeds outside of a sandbox for ``root``, unless that root lacks the ``capability`` of this number, or for
+    ``anyone``. ``where``: who tries it.
     ``scenario``: it takes two sides, and is a test of its own.
     """
 
@@ -102,12 +102,19 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
         Attack("mount_proc_again", (_CAPS, "user-namespaces")),
         Attack("mount_by_new_calls", (_CAPS, "user-namespaces")),
         Attack("copy_a_mount", (_CAPS, "user-namespaces")),
-        Attack("make_usr_writable", (_CAPS, "user-namespaces"), also="a mount that came from outside keeps its flags", itself=True),
+        Attack(
+            "make_usr_writable",
+            (_CAPS, "user-namespaces"),
+            also="a mount that came from outside keeps its flags",
+            itself=True,
+        ),
         Attack("bind_elsewhere", (_CAPS, "user-namespaces")),
         Attack("unmount", (_CAPS, "user-namespaces")),
         Attack("unmount_settings", (_CAPS, "user-namespaces"), where=("root", "other")),
         Attack("pivot_root", (_CAPS, "user-namespaces")),
-        Attack("leave_by_chroot", by="a mount namespace whose root is the sandbox's", itself=True, where=("root", "apart")),
+        Attack(
+            "leave_by_chroot", by="a mount namespace whose root is the sandbox's", itself=True, where=("root", "apart")
+        ),
         Attack("make_a_handle", ("kernel",)),
         Attack("open_by_handle", (_CAPS, "kernel"), also=_MACHINE, outside="root"),
         Attack("make_a_device", (_CAPS,), also=_MACHINE, outside="root"),
@@ -156,7 +163,13 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
         Attack("have_capabilities", (_CAPS,)),
         Attack("permit_new_privileges", ("new-privileges",)),
         Attack("gain_by_setuid", ("new-privileges",), where=("other",)),
-        Attack("gain_by_file_capabilities", ("new-privileges",), also="an empty bounding set", where=("other",), itself=True),
+        Attack(
+            "gain_by_file_capabilities",
+            ("new-privileges",),
+            also="an empty bounding set",
+            where=("other",),
+            itself=True,
+        ),
         Attack("type_into_a_terminal", ("terminal",), sysctl=("dev.tty.legacy_tiocsti", "1")),
         Attack("raise_limits", (_CAPS,), also=_MACHINE, outside="root", capability=24),
     ),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from attacking import Attacks, Opener
 from attacks import ATTACKS
+from haunting import Scenarios
 from inside import kit
 from machine_facts import machine
 
@@ -50,7 +51,7 @@ def opener(backend: BubblewrapBackend) -> Opener:
     return opened
 
 
-class TestBubblewrap(Attacks):
+class TestBubblewrap(Attacks, Scenarios):
     pass
 
 

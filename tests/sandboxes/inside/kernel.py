@@ -103,7 +103,12 @@ def read_the_kernels_memory() -> str | None:
 @attack
 def press_the_system_keys() -> str | None:
     """Reboot or crash the machine through /proc/sysrq-trigger, or what stands for it."""
-    for path in ("/proc/sysrq-trigger", "/proc/acpi/wakeup", "/sys/power/state", "/sys/kernel/mm/transparent_hugepage/enabled"):
+    for path in (
+        "/proc/sysrq-trigger",
+        "/proc/acpi/wakeup",
+        "/sys/power/state",
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+    ):
         try:
             os.close(os.open(path, os.O_WRONLY))
             return path

@@ -29,7 +29,9 @@ def unshare_user() -> str | None:
 def clone_user() -> str | None:
     """Start a process in a new user namespace."""
     number = 56 if os.uname().machine == "x86_64" else 220
-    pid = checked(libc.syscall(ctypes.c_long(number), ctypes.c_ulong(_NEWUSER | signal.SIGCHLD), None, None, None, None))
+    pid = checked(
+        libc.syscall(ctypes.c_long(number), ctypes.c_ulong(_NEWUSER | signal.SIGCHLD), None, None, None, None)
+    )
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)

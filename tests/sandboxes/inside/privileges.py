@@ -43,7 +43,9 @@ def gain_by_file_capabilities() -> str | None:
     """Get a capability from a program that lends it."""
     if not os.getxattr(facts["lending"], "security.capability"):
         raise Inert
-    told = subprocess.run([facts["lending"], "CapEff", "/proc/self/status"], capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [facts["lending"], "CapEff", "/proc/self/status"], capture_output=True, text=True, check=False
+    )
     mask = int(told.stdout.split()[1], 16)
     return f"capabilities {mask:x}" if mask & ~(_NEEDED if os.geteuid() == 0 else 0) else None
 
