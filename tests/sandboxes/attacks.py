@@ -25,7 +25,7 @@ class Attack(Struct, frozen=True):
     ``family`` says that the kernel may not have it at all. ``by`` is what stops it where there is nothing to lift.
     ``outside``: it succeeds outside of a sandbox for ``root``, unless that root lacks the ``capability`` of this number, or for
     ``anyone``. ``where``: who tries it.
-    ``scenario``: it takes two sides, and is a test of its own.
+    ``scenario``: it takes two sides, and is a test of its own. ``outcome``: what comes of it.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Attack(Struct, frozen=True):
     itself: bool = False
     where: tuple[str, ...] = EVERYWHERE
     scenario: str = ""
+    outcome: str = "stopped"
 
     @property
     def tries(self) -> str:
@@ -66,10 +67,51 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
         Attack("read_first_memory", (_CAPS, "process-memory"), by=_DUMPABLE),
         Attack("enter_first", (_CAPS, "user-namespaces"), by=_DUMPABLE),
         Attack("kill_first", by="the kernel, for the first process of a namespace", itself=True),
-        Attack("read_memory", ("process-memory",)),
-        Attack("take_descriptor", ("process-memory",)),
+        Attack("read_memory", ("process-memory",), outside="anyone"),
+        Attack("take_descriptor", ("process-memory",), outside="anyone"),
         Attack("compare_kernel_objects", ("process-memory",)),
         Attack("find_descriptors", by="every other descriptor is closed before the command is executed", itself=True),
+    ),
+    "At whoever enters": (
+        Attack(
+            "a_process_that_enters_cannot_be_had",
+            ("entering",),
+            scenario="Trace, read or lead astray the process that enters",
+        ),
+        Attack(
+            "a_command_that_is_held_up_while_it_enters_can_be_ended",
+            by="nothing among equals; whoever starts a command ends it at its deadline, and what runs apart is out of reach",
+            itself=True,
+            scenario="Stop each process that enters",
+            outcome="held up until its end",
+        ),
+        Attack(
+            "a_command_that_is_held_up_by_a_tracer_can_be_ended",
+            by="the end of the tracer, when the command is ended",
+            itself=True,
+            scenario="Trace a command and keep its end to oneself",
+            outcome="held up until its end",
+        ),
+    ),
+    "At the judge, from a process that was left behind": (
+        Attack(
+            "a_judge_is_neither_seen_nor_reached_nor_are_its_folders",
+            ("world",),
+            scenario="See, trace and reach the judge; write its tests and the reward; move its folders away",
+        ),
+        Attack("killing_everything_does_not_reach_the_judge", ("world",), scenario="Kill all that can be killed"),
+        Attack(
+            "folders_that_are_moved_at_the_moment_of_covering_are_the_judges",
+            ("world",),
+            by="folders that are mount points in the agent's world",
+            scenario="Exchange the judge's folders at the moment when they are covered",
+        ),
+        Attack(
+            "nothing_lives_after_the_end_of_all_processes",
+            by="one signal to the first process of the agent's world",
+            itself=True,
+            scenario="Outlive the end: daemons, deaf and stopped processes, forks without end, tracers, suspended parents",
+        ),
     ),
     "At the machine and other sandboxes": (
         Attack("share_pid_namespace", by=_NAMESPACE, outside="anyone"),
@@ -115,7 +157,7 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
         Attack(
             "leave_by_chroot", by="a mount namespace whose root is the sandbox's", itself=True, where=("root", "apart")
         ),
-        Attack("make_a_handle", ("kernel",)),
+        Attack("make_a_handle", ("kernel",), outside="anyone"),
         Attack("open_by_handle", (_CAPS, "kernel"), also=_MACHINE, outside="root"),
         Attack("make_a_device", (_CAPS,), also=_MACHINE, outside="root"),
         Attack("write_usr", by="a read-only mount", outside="root"),
@@ -126,12 +168,12 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
         Attack("unfiltered", FILTERED),
         Attack("unfiltered_first", FILTERED),
         Attack("io_uring", ("io-uring",), sysctl=("kernel.io_uring_disabled", "0")),
-        Attack("keep_a_key", ("keyring",)),
+        Attack("keep_a_key", ("keyring",), outside="anyone"),
         Attack("find_the_machines_key", ("keyring",), outside="anyone"),
-        Attack("undo_address_randomisation", ("personality",)),
+        Attack("undo_address_randomisation", ("personality",), outside="anyone"),
         Attack("load_bpf", ("kernel",), sysctl=("kernel.unprivileged_bpf_disabled", "0"), outside="root"),
         Attack("count_events", ("kernel",), sysctl=("kernel.perf_event_paranoid", "-1 0 1 2")),
-        Attack("handle_page_faults", ("kernel",)),
+        Attack("handle_page_faults", ("kernel",), outside="anyone"),
         Attack("watch_a_file_system", ("kernel",)),
         Attack("read_the_kernels_log", ("kernel",), sysctl=("kernel.dmesg_restrict", "0"), outside="root"),
         Attack("read_the_kernels_memory", by=_IDS, outside="root"),
@@ -150,18 +192,18 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
         Attack("survive_the_others", (_CAPS,), also=_MACHINE, outside="root", capability=24),
     ),
     "Through sockets": (
-        Attack("raw_socket", (_CAPS,)),
-        Attack("packet_socket", (_CAPS, "sockets")),
-        Attack("old_packet_socket", (_CAPS, "sockets")),
-        Attack("vsock", ("sockets",), family=True),
-        Attack("kernel_events", ("sockets",), family=True),
+        Attack("raw_socket", (_CAPS,), outside="root"),
+        Attack("packet_socket", (_CAPS, "sockets"), outside="root"),
+        Attack("old_packet_socket", (_CAPS, "sockets"), outside="root"),
+        Attack("vsock", ("sockets",), family=True, outside="anyone"),
+        Attack("kernel_events", ("sockets",), family=True, outside="anyone"),
         Attack("audit_messages", ("sockets",), family=True),
         Attack("kernel_ciphers", ("sockets",), family=True),
         Attack("change_addresses", (_CAPS,)),
     ),
     "To more privilege": (
-        Attack("have_capabilities", (_CAPS,)),
-        Attack("permit_new_privileges", ("new-privileges",)),
+        Attack("have_capabilities", (_CAPS,), outside="root"),
+        Attack("permit_new_privileges", ("new-privileges",), outside="anyone"),
         Attack("gain_by_setuid", ("new-privileges",), where=("other",)),
         Attack(
             "gain_by_file_capabilities",

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from attacking import Attacks, Opener
+from attacking import Attacks, Opener, code, excused
 from attacks import ATTACKS
+from conformance import PATH, finish
 from haunting import Scenarios
 from inside import kit
 from machine_facts import machine
 
 from bakeoff.images.host import host_root
-from bakeoff.sandboxes.base import Mount, Sandbox
+from bakeoff.images.root import Root
+from bakeoff.sandboxes.base import Mount, Sandbox, tar_bytes
 from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
+from bakeoff.sandboxes.process import ProcessBackend
 from bakeoff.tasks.model import Environment, Network, NetworkMode
+from bakeoff.tasks.protections import PROTECTIONS
 
+MADE = ("/bakeoff-test", "/logs", "/tests", "/solution", "/task_packet")
 ENVIRONMENT = Environment(root="host", network=Network(mode=NetworkMode.NONE))
 
 
@@ -55,6 +62,23 @@ class TestBubblewrap(Attacks, Scenarios):
     pass
 
 
+@pytest.mark.skipif(
+    not os.access("/", os.W_OK) or any(map(os.path.lexists, MADE)), reason="this user or machine cannot have /logs made"
+)
+@pytest.mark.xdist_group("process-backend")
+async def test_without_isolation_they_succeed(facts: dict[str, Any]) -> None:
+    names = {attack.name for attack in ATTACKS.values() if attack.outside}
+    backend = ProcessBackend()
+    environment = Environment(workdir="/bakeoff-test/app")
+    async with backend.open(environment, Root(kind="none"), [], "job/run") as box:
+        await box.put(tar_bytes(code()), box.workdir)
+        env = {**PATH, "FACTS": json.dumps(facts)}
+        argv = ["/usr/bin/python3", "-m", "inside.run", *names]
+        _, out, _ = await finish(await box.start(argv, env=env, cwd=box.workdir))
+    await backend.close()
+    assert excused({name: result for name, result in json.loads(out).items() if "broke" not in result}) == {}
+
+
 def test_every_attack_is_shown_to_be_one() -> None:
     unproven = [
         attack.name
@@ -62,6 +86,21 @@ def test_every_attack_is_shown_to_be_one() -> None:
         if not (attack.outside or attack.itself or (attack.defences and not attack.also))
     ]
     assert unproven == []
+
+
+def test_every_attack_with_two_sides_has_its_test() -> None:
+    tests = {name.removeprefix("test_") for name in dir(Scenarios) if name.startswith("test_")}
+    # The others show that the attacks do what they must where they are not stopped.
+    assert {name for name, attack in ATTACKS.items() if attack.scenario} == tests - {
+        "a_process_that_enters_unprotected_is_had",
+        "a_judge_is_seen_and_reached_where_the_agent_has_no_world_of_its_own",
+        "a_judge_is_deceived_where_the_agent_has_no_world_of_its_own",
+    }
+
+
+def test_every_defence_is_a_protection_and_every_protection_a_defence() -> None:
+    named = {name for attack in ATTACKS.values() for name in attack.defences}
+    assert named == {protection.name for protection in PROTECTIONS}
 
 
 def test_every_attack_has_its_line_and_says_what_stops_it() -> None:
