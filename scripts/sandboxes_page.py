@@ -61,7 +61,6 @@ def _stopped() -> Iterable[str]:
 
 def _line(attack: Attack) -> str:
     by = ", ".join(f"`{name}`" for name in attack.defences)
-    by = "every protection of the filter of system calls" if len(attack.defences) > 4 else by
     notes = [
         note for note in (by, attack.by, f"and all the same by this: {attack.also}" if attack.also else "") if note
     ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attacks import ATTACKS, Attack
+from attacks import ATTACKS
 from conformance import PATH, finish, sh
 from inside import kit
 from machine_facts import PACKET, told_inside
@@ -33,18 +33,9 @@ Opener = Callable[..., AbstractAsyncContextManager[Sandbox]]
 Results = Mapping[str, Mapping[str, str]]
 Facts = Mapping[str, Any]
 
-NOT_YET = frozenset(
-    ("io-uring", "keyring", "personality", "process-memory", "user-namespaces", "sockets", "terminal", "kernel")
-)
-"""Protections that are not in force yet: what they alone stop is not asked for."""
-
 PLAIN = [attack for attack in ATTACKS.values() if not attack.scenario]
 SETS = sorted({attack.defences for attack in PLAIN if attack.defences})
 NAMES = sorted({name for attack in PLAIN for name in attack.defences})
-
-
-def stopped_now(attack: Attack) -> bool:
-    return not attack.defences or bool(attack.also) or not NOT_YET.issuperset(attack.defences)
 
 
 def code() -> bytes:
@@ -99,7 +90,7 @@ class Attacks:
     async def test_every_attack_gets_nowhere(self, opener: Opener, many_ids: bool, facts: Facts, place: str) -> None:
         if place == "other" and not many_ids:
             pytest.skip("one id alone is mapped")
-        names = [attack.name for attack in PLAIN if place in attack.where and stopped_now(attack)]
+        names = [attack.name for attack in PLAIN if place in attack.where]
         mounts = [Mount(facts["packet_folder"], PACKET)]
         async with opener(mounts=mounts) as neighbour, opener(mounts=mounts) as box:
             mark = str(int(facts["processes"][0]) + 1)
@@ -136,7 +127,7 @@ class Attacks:
             else:
                 assert "broke" in result, (name, result)
 
-    @pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_YET])
+    @pytest.mark.parametrize("name", NAMES)
     async def test_each_defence_holds_on_its_own(self, opener: Opener, many_ids: bool, facts: Facts, name: str) -> None:
         meant = [attack for attack in PLAIN if name in attack.defences]
         async with opener(without=frozenset(NAMES) - {name}) as box:

@@ -54,12 +54,6 @@ _NOT_SHOWN = "nothing of it is shown inside"
 _MACHINE = "the kernel asks for the capability over the machine"
 _CAPS = "capabilities"
 
-FILTERED = (
-    *("io-uring", "keyring", "personality", "process-memory"),
-    *("user-namespaces", "sockets", "terminal", "kernel"),
-)
-"""The protections that are groups of the filter of system calls."""
-
 CLASSES: dict[str, tuple[Attack, ...]] = {
     "Into other processes": (
         Attack("trace_first", (_CAPS,), by=_DUMPABLE),
@@ -136,9 +130,9 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
         Attack("read_the_machines_terminal", by="a session of its own", itself=True),
     ),
     "Out of the root": (
-        Attack("unshare_user", ("user-namespaces",), also="at most 0 user namespaces may be made", outside="anyone"),
-        Attack("clone_user", ("user-namespaces",), also="at most 0 user namespaces may be made", outside="anyone"),
-        Attack("clone3_user", ("user-namespaces",), also="at most 0 user namespaces may be made", outside="anyone"),
+        Attack("unshare_user", ("user-namespaces",), by="a limit of none", outside="anyone"),
+        Attack("clone_user", ("user-namespaces",), by="a limit of none", outside="anyone"),
+        Attack("clone3_user", ("user-namespaces",), by="a limit of none", outside="anyone"),
         Attack("unshare_mounts", (_CAPS, "user-namespaces"), where=("root", "other", "apart")),
         Attack("mount_a_file_system", (_CAPS, "user-namespaces")),
         Attack("mount_proc_again", (_CAPS, "user-namespaces")),
@@ -165,8 +159,8 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
         Attack("link_out_a_program", by="another mount", itself=True),
     ),
     "At the kernel": (
-        Attack("unfiltered", FILTERED),
-        Attack("unfiltered_first", FILTERED),
+        Attack("unfiltered", by="a filter in every process", outside="anyone"),
+        Attack("unfiltered_first", by="a filter in every process", outside="anyone"),
         Attack("io_uring", ("io-uring",), sysctl=("kernel.io_uring_disabled", "0")),
         Attack("keep_a_key", ("keyring",), outside="anyone"),
         Attack("find_the_machines_key", ("keyring",), outside="anyone"),

@@ -43,8 +43,9 @@ def machine() -> Iterator[dict[str, Any]]:
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(address)
             listener.listen()
-        return_ = {
+        yield {
             "namespaces": {each: os.readlink(f"/proc/self/ns/{each}") for each in NAMESPACES},
+            "filters": int(kit.field("/proc/self/status", "Seccomp_filters")),
             "processes": [mark],
             "pids": [process.pid],
             "secret": str(place / "secret"),
@@ -59,7 +60,6 @@ def machine() -> Iterator[dict[str, Any]]:
             "setuid": "/app/setuid",
             "lending": "/app/lending",
         }
-        yield return_
 
 
 def told_inside(facts: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 
-from inside.kit import Child, Inert, attack, call, checked, facts, iovec, libc, read
+from inside.kit import Child, Inert, attack, call, checked, facts, field, iovec, libc, read
 
 _SEIZE, _DETACH, _ATTACH = 0x4206, 17, 16
 
@@ -128,15 +128,19 @@ def enter_first() -> str | None:
     return "entered"
 
 
+def _unfiltered(process: str) -> str | None:
+    """The harness may be filtered itself, and its filters are inherited."""
+    filters = int(field(f"/proc/{process}/status", "Seccomp_filters"))
+    return None if filters > facts["filters"] else f"{filters} filters"
+
+
 @attack
 def unfiltered() -> str | None:
     """Run in a process that no filter of system calls watches."""
-    status = read("/proc/self/status").decode()
-    return None if "Seccomp:\t2\n" in status else "there is no filter"
+    return _unfiltered("self")
 
 
 @attack
 def unfiltered_first() -> str | None:
     """Find a first process that no filter of system calls watches."""
-    status = read("/proc/1/status").decode()
-    return None if "Seccomp:\t2\n" in status else "there is no filter"
+    return _unfiltered("1")
