@@ -25,6 +25,7 @@ from inside import kit
 from machine_facts import PACKET, told_inside
 
 from bakeoff.sandboxes.base import Mount, Sandbox, tar_bytes
+from bakeoff.tasks.protections import LIFTABLE
 
 HERE = Path(__file__).parent
 CODE = "/opt/attacks"
@@ -138,6 +139,14 @@ class Attacks:
                 results |= {
                     f"{name} as another": told for name, told in (await run(box, others, facts, user=OTHER)).items()
                 }
+        assert (broke(results), inert(results)) == ({}, {})
+
+    async def test_what_a_task_lifts_lifts_nothing_else(self, opener: Opener, facts: Facts) -> None:
+        meant = [attack for attack in PLAIN if "root" in attack.where and not attack.is_free_without(LIFTABLE)]
+        mounts = [Mount(facts["packet_folder"], PACKET)]
+        async with opener(mounts=mounts, without=frozenset(LIFTABLE)) as box:
+            await lay(box)
+            results = await run(box, [attack.name for attack in meant], facts)
         assert (broke(results), inert(results)) == ({}, {})
 
     def test_outside_of_a_sandbox_they_succeed(self, facts: Facts) -> None:

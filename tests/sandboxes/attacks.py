@@ -7,6 +7,8 @@ own (then its code raises ``Inert`` where it does not). ``test_attacks.py`` hold
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from inside import kernel, kit, machine, mounts, privileges, sockets, tracing
 from msgspec import Struct
 
@@ -40,6 +42,10 @@ class Attack(Struct, frozen=True):
     where: tuple[str, ...] = EVERYWHERE
     scenario: str = ""
     outcome: str = "stopped"
+
+    def is_free_without(self, names: Collection[str]) -> bool:
+        """Whether it succeeds with these protections lifted."""
+        return bool(self.defences) and set(self.defences) <= set(names) and not self.also
 
     @property
     def tries(self) -> str:
@@ -92,6 +98,11 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
             "a_judge_is_neither_seen_nor_reached_nor_are_its_folders",
             ("world",),
             scenario="See, trace and reach the judge; write its tests and the reward; move its folders away",
+        ),
+        Attack(
+            "a_judge_who_talks_to_a_service_is_not_reached_through_it",
+            ("process-memory",),
+            scenario="Take open files of the judge, or kill it, by what the kernel tells of who connects to a socket",
         ),
         Attack("killing_everything_does_not_reach_the_judge", ("world",), scenario="Kill all that can be killed"),
         Attack(

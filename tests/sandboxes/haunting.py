@@ -6,8 +6,10 @@ Each is a line of ``attacks.py`` with the name of its test. Fixtures as in ``att
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from conformance import PATH, content, entry, finish, pack, sh
 
 from bakeoff.errors import SandboxError
 from bakeoff.sandboxes.base import Process, Sandbox, tar_bytes
+from bakeoff.tasks.protections import LIFTABLE
 
 ENV = {**PATH, "PYTHONDONTWRITEBYTECODE": "1"}
 # So many folders to look the command up in that the process which enters takes a while to become it.
@@ -24,6 +27,18 @@ LONG = {"PATH": ":".join([f"/nowhere/{number}" for number in range(3000)] + [PAT
 REWARD = "/logs/verifier/reward.txt"
 WAYS = ("trace", "look", "memory", "root")
 COVERED = ("/tests", "/logs/verifier")
+SO_PEERPIDFD = 77
+CLIENT = """
+import os, socket, sys
+secret = os.memfd_create("secret")
+os.write(secret, b"secret")
+assert secret == 3
+with socket.socket(socket.AF_UNIX) as client:
+    client.connect("/app/service")
+    while client.recv(100):
+        pass
+sys.exit(7)
+"""
 JUDGE = """i=0
 while [ $i -lt 60 ]; do
     echo honest > /logs/verifier/reward.txt || exit 3
@@ -165,8 +180,11 @@ class Haunting:
         await ghost.end()
         return judgement, set(said.decode().splitlines())
 
-    async def test_a_judge_is_neither_seen_nor_reached_nor_are_its_folders(self, opener: Opener) -> None:
-        async with opener() as box:
+    @pytest.mark.parametrize("without", [frozenset[str](), frozenset(LIFTABLE)], ids=["all", "what tasks leave"])
+    async def test_a_judge_is_neither_seen_nor_reached_nor_are_its_folders(
+        self, opener: Opener, without: frozenset[str]
+    ) -> None:
+        async with opener(without=without) as box:
             found = await self.judged(box, ("look", "write", "move"))
         assert found == (HONEST, set())
 
@@ -180,6 +198,32 @@ class Haunting:
         async with opener(without=frozenset({"world"})) as box:
             judgement, _ = await self.judged(box, (how,))
         assert judgement != HONEST
+
+    async def talked(self, box: Sandbox) -> tuple[int | None, bytes]:
+        """How the judge ended who talked to a service of the agent's over a unix socket, and what that says it did."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
+            except OSError as error:
+                if error.errno == errno.ENOPROTOOPT:
+                    pytest.skip("this kernel tells nobody who is at the other end")
+        await lay(box)
+        service = await Watched.start(box, ["/usr/bin/python3", "-m", "inside.peer", "/app/service"], b"serving")
+        argv = ["/usr/bin/python3", "-c", CLIENT]
+        async with asyncio.timeout(20):
+            ended, _, _ = await finish(await box.start(argv, env=PATH, cwd="/", apart=True))
+        await service.end()
+        return ended.code, service.said
+
+    async def test_a_judge_who_talks_to_a_service_is_not_reached_through_it(self, opener: Opener) -> None:
+        async with opener() as box:
+            code, said = await self.talked(box)
+        assert code == 7 and b"known" in said and b"not taken" in said and b"not killed" in said
+
+    async def test_a_judge_who_talks_to_a_service_loses_files_where_that_may_look_into_it(self, opener: Opener) -> None:
+        async with opener(without=frozenset({"process-memory"})) as box:
+            code, said = await self.talked(box)
+        assert code == 7 and b"took secret" in said
 
     async def test_killing_everything_does_not_reach_the_judge(self, opener: Opener) -> None:
         """Whoever kills all it can, by -1 or number by number, is alone with its own."""

@@ -21,6 +21,7 @@ from bakeoff.images.root import Root
 from bakeoff.sandboxes.base import Mount, Sandbox, tar_bytes
 from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
 from bakeoff.sandboxes.process import ProcessBackend
+from bakeoff.sandboxes.zygote.seccomp import GROUPS
 from bakeoff.tasks.model import Environment, Network, NetworkMode
 from bakeoff.tasks.protections import PROTECTIONS
 
@@ -94,6 +95,7 @@ def test_every_attack_with_two_sides_has_its_test() -> None:
     assert {name for name, attack in ATTACKS.items() if attack.scenario} == tests - {
         "a_process_that_enters_unprotected_is_had",
         "a_judge_is_seen_and_reached_where_the_agent_has_no_world_of_its_own",
+        "a_judge_who_talks_to_a_service_loses_files_where_that_may_look_into_it",
         "a_judge_is_deceived_where_the_agent_has_no_world_of_its_own",
     }
 
@@ -101,6 +103,7 @@ def test_every_attack_with_two_sides_has_its_test() -> None:
 def test_every_defence_is_a_protection_and_every_protection_a_defence() -> None:
     named = {name for attack in ATTACKS.values() for name in attack.defences}
     assert named == {protection.name for protection in PROTECTIONS}
+    assert named > GROUPS.keys()
 
 
 def test_every_attack_has_its_line_and_says_what_stops_it() -> None:

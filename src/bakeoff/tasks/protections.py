@@ -40,7 +40,11 @@ PROTECTIONS: tuple[Protection, ...] = (
         "proc-sys", "changes of the kernel's settings that a sandbox has of its own, such as those for shared memory"
     ),
     Protection("personality", "programs at known addresses, as debuggers and emulators want them"),
-    Protection("process-memory", "reading memory and taking open files of other processes, as debuggers do"),
+    Protection(
+        "process-memory",
+        "reading memory and taking open files of other processes, other than by tracing",
+        "a service that the agent left could take open files of the judge who talks to it",
+    ),
     Protection("user-namespaces", "namespaces and mounts of one's own, as container tools and browsers make them"),
     Protection("terminal", "putting characters into the input of one's own terminal"),
     Protection(
