@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from io import BytesIO
 from pathlib import Path
@@ -33,6 +33,12 @@ OTHER = "33"
 Opener = Callable[..., AbstractAsyncContextManager[Sandbox]]
 Results = Mapping[str, Mapping[str, str]]
 Facts = Mapping[str, Any]
+
+OF_ITS_OWN = {
+    *("unshare_user", "clone_user", "clone3_user", "unshare_mounts", "pivot_root", "have_capabilities"),
+    *("mount_a_file_system", "mount_by_new_calls", "copy_a_mount", "bind_elsewhere"),
+}
+"""What root of a user namespace can do within it."""
 
 PLAIN = [attack for attack in ATTACKS.values() if not attack.scenario]
 SETS = sorted({attack.defences for attack in PLAIN if attack.defences})
@@ -62,10 +68,10 @@ async def lay(box: Sandbox) -> None:
     assert ended.code == 0, err
 
 
-async def run(box: Sandbox, names: Iterable[str], facts: Facts, **more: Any) -> Results:
-    """What came of each attack, run inside."""
+async def run(box: Sandbox, names: Iterable[str], facts: Facts, within: Sequence[str] = (), **more: Any) -> Results:
+    """What came of each attack, run inside by the program ``within``."""
     env = {**PATH, "FACTS": told_inside({**facts}), "PYTHONDONTWRITEBYTECODE": "1"}
-    argv = ["/usr/bin/python3", "-m", "inside.run", *names]
+    argv = [*within, "/usr/bin/python3", "-m", "inside.run", *names]
     async with asyncio.timeout(60):
         ended, out, err = await finish(await box.start(argv, env=env, cwd=CODE, **more))
     assert ended.code == 0, err.decode()
@@ -148,6 +154,16 @@ class Attacks:
             await lay(box)
             results = await run(box, [attack.name for attack in meant], facts)
         assert (broke(results), inert(results)) == ({}, {})
+
+    async def test_root_of_a_namespace_of_its_own_has_nothing_beyond_that(self, opener: Opener, facts: Facts) -> None:
+        """Where a task lifts that protection, whoever uses it may mount in its own copy of the mounts, and no more."""
+        names = [attack.name for attack in PLAIN if "root" in attack.where]
+        mounts = [Mount(facts["packet_folder"], PACKET)]
+        async with opener(mounts=mounts, without=frozenset({"user-namespaces"})) as box:
+            await lay(box)
+            results = await run(box, names, facts, within=("/usr/bin/unshare", "-Urm"))
+        assert inert(results) == {}
+        assert broke(results).keys() == OF_ITS_OWN
 
     def test_outside_of_a_sandbox_they_succeed(self, facts: Facts) -> None:
         wanted = ("root", "anyone") if os.geteuid() == 0 else ("anyone",)
