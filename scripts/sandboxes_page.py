@@ -66,7 +66,9 @@ def _line(attack: Attack) -> str:
     ]
     if attack.sysctl:
         notes.append(f"and by the machine unless `{attack.sysctl[0]}` is {' or '.join(attack.sysctl[1].split())}")
-    user = "one id alone: there is no other user" if attack.where == ("other",) else attack.outcome
+    user = (
+        f"{attack.outcome}; with one id alone there is no other user" if attack.where == ("other",) else attack.outcome
+    )
     process = {"anyone": "no", "root": "no, as root"}.get(attack.outside, "not tried")
     return f"| {attack.tries} | {'; '.join(notes)} | {attack.outcome} | {user} | {process} |"
 

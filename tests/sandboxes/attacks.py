@@ -27,6 +27,7 @@ class Attack(Struct, frozen=True):
     ``family`` says that the kernel may not have it at all. ``by`` is what stops it where there is nothing to lift.
     ``outside``: it succeeds outside of a sandbox for ``root``, unless that root lacks the ``capability`` of this number, or for
     ``anyone``. ``where``: who tries it.
+    ``inherits``: it rests on new privileges, which the harness may be forbidden itself.
     ``scenario``: it takes two sides, and is a test of its own. ``outcome``: what comes of it.
     """
 
@@ -39,6 +40,7 @@ class Attack(Struct, frozen=True):
     outside: str = ""
     capability: int = 0
     itself: bool = False
+    inherits: bool = False
     where: tuple[str, ...] = EVERYWHERE
     scenario: str = ""
     outcome: str = "stopped"
@@ -208,8 +210,8 @@ CLASSES: dict[str, tuple[Attack, ...]] = {
     ),
     "To more privilege": (
         Attack("have_capabilities", (_CAPS,), outside="root"),
-        Attack("permit_new_privileges", ("new-privileges",), outside="anyone"),
-        Attack("gain_by_setuid", ("new-privileges",), where=("other",)),
+        Attack("permit_new_privileges", ("new-privileges",), outside="anyone", inherits=True),
+        Attack("gain_by_setuid", ("new-privileges",), where=("other",), inherits=True),
         Attack(
             "gain_by_file_capabilities",
             ("new-privileges",),
