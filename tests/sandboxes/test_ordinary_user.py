@@ -30,7 +30,7 @@ asyncio.run(main())
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="whoever runs this is an ordinary user already: the suites themselves did it"
 )
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("ids", ["one", "many"])
 def test_the_suites_hold_for_an_ordinary_user(
     ordinary_user: OrdinaryUser, ids: str, require: Callable[[str, bool, str], None]
@@ -40,11 +40,11 @@ def test_the_suites_hold_for_an_ordinary_user(
     counted = ordinary_user.run([*prefix, ordinary_user.python, "-c", COUNT])
     require("subuids", ids == "one" or int(counted.stdout) > 1, "this user has no subordinate ids")
     assert ids == "many" or int(counted.stdout) == 1, counted.stderr
-    names = ("bubblewrap", "isolation", "files_attacked", "changes_and_snapshots")
+    names = ("bubblewrap", "isolation", "attacks", "files_attacked", "changes_and_snapshots")
     suites = [HERE / f"test_{name}.py" for name in names]
     options = ["-q", "-p", "no:cacheprovider", "--timeout", "60", "-k", "not gigabyte and not killed_harness"]
     done = ordinary_user.run(
-        [*prefix, ordinary_user.python, "-m", "pytest", *options, *suites], cwd=HERE.parent.parent, timeout=220
+        [*prefix, ordinary_user.python, "-m", "pytest", *options, *suites], cwd=HERE.parent.parent, timeout=280
     )
     assert done.returncode == 0, done.stdout[-3000:]
 

@@ -186,7 +186,7 @@ needs = ["git", "python3 >= 3.9"]
 live = true
 pass_threshold = 0.5
 verify_modes = ["frozen", "separate"]
-widen = ["ptrace"]
+widen = ["personality", "new-privileges", "personality"]
 files = "environment/files"
 setup = "environment/setup.sh"
 visible = ["docs/*"]
@@ -207,7 +207,7 @@ hidden = ["docs/secret*"]
     assert (environment.files, environment.setup, environment.widen) == (
         "environment/files",
         "environment/setup.sh",
-        ("ptrace",),
+        ("personality", "new-privileges"),
     )
     assert (task.verifier.pass_threshold, task.verifier.modes, task.verifier.mode) == (
         0.5,

@@ -88,6 +88,8 @@ _PROCESS: Mapping[str, _Rule] = {
         }
     ),
 }
+FIELDS = tuple(dict.fromkeys((*_BUBBLEWRAP, *_PROCESS)))
+"""The fields that a backend answers for; all others are honoured outside of it."""
 
 
 def bubblewrap(environment: Environment, controllers: Collection[str] = ()) -> Mapping[str, Support]:

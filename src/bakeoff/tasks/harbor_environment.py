@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from bakeoff.errors import InputError
+from bakeoff.tasks import protections
 from bakeoff.tasks.harbor_toml import ArtifactTable, BakeoffTable, EnvironmentTable, HealthcheckTable, McpTable
 from bakeoff.tasks.model import (
     DEFAULT_WORKDIR,
@@ -110,7 +111,7 @@ def environment(
         env=table.env,
         needs=needs(own.needs, where, findings),
         live=own.live if isinstance(own.live, tuple) else ("*",) if own.live else (),
-        widen=own.widen,
+        widen=widened(own.widen, where, findings),
         files=own.files,
         setup=own.setup,
         os=table.os,
@@ -125,6 +126,13 @@ def environment(
         healthcheck=healthcheck(table.healthcheck),
         fields=tuple(fields),
     )
+
+
+def widened(names: Sequence[str], where: str, findings: list[InputError]) -> tuple[str, ...]:
+    """The protections that are to be lifted, each once."""
+    wrong = (protections.refused(name, where, f"metadata.bakeoff.widen[{at}]") for at, name in enumerate(names))
+    findings += [finding for finding in wrong if finding]
+    return tuple(dict.fromkeys(names))
 
 
 def _size(size: int | None, older: str | None, where: str, at: str, findings: list[InputError]) -> int | None:

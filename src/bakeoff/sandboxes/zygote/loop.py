@@ -14,6 +14,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _LOOK_EVERY = 1  # milliseconds, while something was killed and is not yet gone
 _GIVE_UP_AFTER = 10.0  # seconds
 _STRIKE_EVERY = 0.1  # seconds
+_REAPED_WITHIN = 0.05  # seconds, by a tracer that means well
 _OUTRUN_AFTER = 0.5  # seconds after which a tree that grows as fast as it is killed is ended as a whole
 
 
@@ -248,6 +249,13 @@ class Loop:
             pids = tree.descendants([*orphans, *([ending.command] if ending.command in box.commands else [])])
         return [pid for pid in pids if tree.alive(pid)]
 
+    def holding(self, ending: Ending) -> list[int]:
+        """Those inside that trace a command which is dead: as long as they do not let go, its end is told to them alone."""
+        commands = [ending.command] if ending.keep is None else list(ending.box.commands)
+        dead = [pid for pid in commands if pid in ending.box.commands and not tree.alive(pid)]
+        tracers = {tracer for pid in dead for tracer in tree.tracers(pid)}
+        return sorted(tracers.intersection(self.listed(ending.box))) if tracers else []
+
     def ended(self, ending: Ending) -> bool:
         """Kill what is left of it; answer when nothing is, or when it cannot be ended.
 
@@ -258,7 +266,8 @@ class Loop:
         if ending.keep is not None and not ending.caught:
             ending.caught = self.signal_all(ending.box, signal.SIGSTOP if ending.keep else signal.SIGKILL)
         targets = self.targets(ending)
-        if not targets and (ending.keep is None or ending.caught):
+        holding = [] if targets else self.holding(ending)
+        if not targets and not holding and (ending.keep is None or ending.caught):
             self.release(ending)
             wire.send(self.sock, ending.reply)
             return True
@@ -271,7 +280,7 @@ class Loop:
                 ending.struck = waited
                 self.signal_all(ending.box, signal.SIGKILL)
             return False
-        for pid in targets:
+        for pid in targets or (holding if waited > _REAPED_WITHIN else ()):
             try:
                 os.kill(pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):

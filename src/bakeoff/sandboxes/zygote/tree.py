@@ -39,6 +39,19 @@ def started(pid: int) -> int:
     return int(fields[19]) if len(fields) > 19 else 0
 
 
+def tracers(pid: int) -> set[int]:
+    """Who traces the process or one of its threads."""
+    found: set[int] = set()
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            for line in _read(f"/proc/{pid}/task/{task}/status").split("\n"):
+                if line.startswith("TracerPid:"):
+                    found.add(int(line.split()[1]))
+    except OSError:
+        pass
+    return found - {0}
+
+
 def names(pid: int) -> list[str]:
     """The command's name as the kernel has it, and the last part of its first argument."""
     try:

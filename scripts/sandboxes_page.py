@@ -1,0 +1,114 @@
+"""The reference page on sandboxes: what each backend stops, what tasks may lift, what is done with the fields of a task."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from bakeoff.sandboxes import support
+from bakeoff.tasks.model import Environment, McpServer, Network, NetworkMode
+from bakeoff.tasks.protections import PROTECTIONS
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "sandboxes"))
+
+from attacks import CLASSES, Attack
+
+# What a task asks for where the answer depends on it.
+ASKED: dict[str, Environment] = {
+    "environment.gpus": Environment(gpus=1),
+    "environment.gpu_types": Environment(gpus=1, gpu_types=("any",)),
+    "environment.os": Environment(os="windows"),
+    "environment.allowed_hosts": Environment(network=Network(NetworkMode.ALLOWLIST, ("example.org",))),
+    "environment.mcp_servers": Environment(mcp_servers=(McpServer(name="x", url="http://127.0.0.1"),)),
+}
+NOTES = {
+    "environment.gpus": "one or more",
+    "environment.gpu_types": "with one or more",
+    "environment.os": "another than linux",
+    "environment.mcp_servers": "reached by a URL",
+}
+
+
+def page(generated: str) -> str:
+    return "\n".join([generated, *_stopped(), *_liftable(), *_fields()]) + "\n"
+
+
+def _stopped() -> Iterable[str]:
+    yield from (
+        "# Sandboxes",
+        "",
+        "## What code inside tries, and what stops it",
+        "",
+        "Each line is real code that the tests run inside, as root, as another user, and where verifiers run. It must get nowhere,",
+        "and must succeed with what stops it taken away: the named protections lifted, or outside of any sandbox.",
+        "Names in `code` are protections; each of them alone stops the attack. On `process` nothing is isolated; `no` was tried,",
+        "and `not tried` says that nothing stops it there but the rights of the user who runs it.",
+    )
+    for title, attacks in CLASSES.items():
+        yield from (
+            "",
+            f"### {title}",
+            "",
+            "| attack | stopped by | bubblewrap as root | bubblewrap as an ordinary user | process |",
+            "| --- | --- | --- | --- | --- |",
+        )
+        yield from map(_line, attacks)
+
+
+def _line(attack: Attack) -> str:
+    by = ", ".join(f"`{name}`" for name in attack.defences)
+    notes = [
+        note for note in (by, attack.by, f"and all the same by this: {attack.also}" if attack.also else "") if note
+    ]
+    if attack.sysctl:
+        notes.append(f"and by the machine unless `{attack.sysctl[0]}` is {' or '.join(attack.sysctl[1].split())}")
+    user = (
+        f"{attack.outcome}; with one id alone there is no other user" if attack.where == ("other",) else attack.outcome
+    )
+    process = {"anyone": "no", "root": "no, as root"}.get(attack.outside, "not tried")
+    return f"| {attack.tries} | {'; '.join(notes)} | {attack.outcome} | {user} | {process} |"
+
+
+def _liftable() -> Iterable[str]:
+    yield from (
+        "",
+        "## Protections, and which of them a task may lift",
+        "",
+        "`widen` in `[metadata.bakeoff]` of `task.toml` names protections that the task's sandboxes do without. The record of every",
+        "trial has those names in `widened`, and the flag `protections_widened`.",
+        "",
+        "| protection | without it | a task may lift it |",
+        "| --- | --- | --- |",
+    )
+    for protection in PROTECTIONS:
+        answer = f"no: {protection.kept}" if protection.kept else "yes"
+        yield f"| `{protection.name}` | {protection.stops} | {answer} |"
+
+
+def _fields() -> Iterable[str]:
+    yield from (
+        "",
+        "## Fields of a task",
+        "",
+        "What a backend does with a field that a task declares. `approximated` is a flag on every trial, and refused with",
+        "`--strict-limits`; a task with a refused field is skipped. Other fields are honoured outside of the backends.",
+        "",
+        "| field | bubblewrap | process |",
+        "| --- | --- | --- |",
+    )
+    for name in support.FIELDS:
+        if name == support.NETWORK:
+            continue
+        asked = msgspec.structs.replace(ASKED.get(name, Environment()), fields=(name,))
+        shown = f"`{name}`" + (f", {NOTES[name]}" if name in NOTES else "")
+        yield f"| {shown} | {support.bubblewrap(asked)[name]} | {support.process(asked)[name]} |"
+    for mode in NetworkMode:
+        asked = Environment(network=Network(mode))
+        answers = (answer(asked)[support.NETWORK] for answer in (support.bubblewrap, support.process))
+        yield f"| `{support.NETWORK}` = `{mode.value}` | {' | '.join(answers)} |"
+    doc = inspect.cleandoc(support.__doc__ or "").split("\n\n", 1)[1]
+    yield from ("", doc.replace("``", "`"))
