@@ -32,6 +32,7 @@ from bakeoff.tasks.model import (
     Environment,
     NetworkMode,
 )
+from bakeoff.tasks.protections import refused
 
 BASE_ID = 0x70000000  # the first of the host's ids that sandboxes get as root: above all that other tools hand out
 _LOGS = (AGENT_LOGS_DIR, VERIFIER_LOGS_DIR, ARTIFACTS_DIR)
@@ -95,6 +96,9 @@ class BubblewrapBackend:
         if root.kind not in ("host", "layers"):
             raise InputError(f"bubblewrap cannot open a root of the kind {root.kind}", wanted="host or layers")
         mounts = (*_lent(root, environment), *mounts)
+        for name in environment.widen:
+            if error := refused(name, "environment", "widen"):
+                raise error
         if len(mounts) > MOUNTS:
             raise InputError("too many mounts", found=str(len(mounts)), wanted=f"at most {MOUNTS}")
         zygote, hands = await self._started()
