@@ -125,9 +125,15 @@ class Stage:
         if self.agent.needs.where == "host" and Flag.NO_ISOLATION not in flags:
             flags.append(Flag.NO_ISOLATION)
         with self.recorder.phase("root"):
-            # The first of a job may unpack an archive: that takes its time, and other trials' clocks run.
-            self.root = await asyncio.to_thread(resolve_root, self.environment, self.bench.backend, settings)
+            self.root = await self._resolve(self.environment)
         return flags
+
+    async def _resolve(self, environment: Environment) -> Root:
+        settings, backend = self.spec.settings, self.bench.backend
+        if settings.root is not None and Path(settings.root).is_file():
+            # The first of a job unpacks the archive: that takes its time, and other trials' clocks run.
+            return await asyncio.to_thread(resolve_root, environment, backend, settings)
+        return resolve_root(environment, backend, settings)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Start the sandbox and lay out what the task's environment brings."""
@@ -351,7 +357,7 @@ class Stage:
         environment = step.verifier.environment or self.environment
         root = self.root
         if step.verifier.environment is not None:
-            root = resolve_root(environment, self.bench.backend, self.spec.settings)
+            root = await self._resolve(environment)
         sandbox = await stack.enter_async_context(
             self.bench.backend.open(environment, root, (), f"{self.mark}.separate")
         )

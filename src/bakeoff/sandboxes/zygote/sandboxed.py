@@ -283,12 +283,13 @@ class SandboxedLoop(Loop):
         The agent's world ends with its first process; the rest is signalled by a child that nothing in that world can see.
         """
         assert isinstance(box, Sandboxed)
+        first = 0
         if number == signal.SIGKILL and box.world is not None:
             if not box.world.end():
                 return False
             os.close(box.world.pidfd)
-            box.world = None
-        if not box.pid or not self.listed(box):
+            first, box.world = box.world.pid, None  # it may be seen for a moment after it is told to be dead
+        if not any(pid != first for pid in self.listed(box)):
             return True
         pid = self._fork(box.pidfd, os.fork)
         if pid == 0:
