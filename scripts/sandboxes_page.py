@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "sandb
 from attacks import CLASSES, Attack
 
 # What a task asks for where the answer depends on it.
+CONTROLLERS = ("memory", "pids", "cpu")
 ASKED: dict[str, Environment] = {
     "environment.gpus": Environment(gpus=1),
     "environment.gpu_types": Environment(gpus=1, gpu_types=("any",)),
@@ -97,18 +98,19 @@ def _fields() -> Iterable[str]:
         "What a backend does with a field that a task declares. `approximated` is a flag on every trial, and refused with",
         "`--strict-limits`; a task with a refused field is skipped. Other fields are honoured outside of the backends.",
         "",
-        "| field | bubblewrap | process |",
-        "| --- | --- | --- |",
+        "| field | bubblewrap | bubblewrap without control groups | process |",
+        "| --- | --- | --- | --- |",
     )
     for name in support.FIELDS:
         if name == support.NETWORK:
             continue
         asked = msgspec.structs.replace(ASKED.get(name, Environment()), fields=(name,))
         shown = f"`{name}`" + (f", {NOTES[name]}" if name in NOTES else "")
-        yield f"| {shown} | {support.bubblewrap(asked)[name]} | {support.process(asked)[name]} |"
+        answers = (support.bubblewrap(asked, CONTROLLERS), support.bubblewrap(asked), support.process(asked))
+        yield f"| {shown} | {' | '.join(answer[name] for answer in answers)} |"
     for mode in NetworkMode:
         asked = Environment(network=Network(mode))
-        answers = (answer(asked)[support.NETWORK] for answer in (support.bubblewrap, support.process))
-        yield f"| `{support.NETWORK}` = `{mode.value}` | {' | '.join(answers)} |"
+        bubblewrap, process = support.bubblewrap(asked)[support.NETWORK], support.process(asked)[support.NETWORK]
+        yield f"| `{support.NETWORK}` = `{mode.value}` | {bubblewrap} | {bubblewrap} | {process} |"
     doc = inspect.cleandoc(support.__doc__ or "").split("\n\n", 1)[1]
     yield from ("", doc.replace("``", "`"))
