@@ -140,6 +140,8 @@ class BubblewrapBackend:
 
     async def _started(self) -> tuple[client.Zygote, Hands]:
         async with self._starting:
+            if self._zygote is not None and (self._zygote.gone or self.hands().gone):
+                await self._give_back()  # one of them was killed
             if self._zygote is not None and self._hands is not None:
                 return self._zygote, self._hands
             program = bubblewrap()
@@ -184,6 +186,10 @@ class BubblewrapBackend:
 
     async def close(self) -> None:
         self.watch.close()
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        """End all processes, and remove all files. Others may be started then."""
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             await zygote.close()
@@ -197,7 +203,8 @@ class BubblewrapBackend:
         if hands is not None:
             await hands.close()
         if folder is not None:
-            folder.remove()
+            with suppress(PermissionError):  # whoever works on files was killed, and the next start sweeps
+                await asyncio.to_thread(folder.remove)
 
     # For the opener, which is a part of this.
 
@@ -326,6 +333,8 @@ class _Opener:
                 await self.zygote.ask("destroy", box=number)
             except SandboxError:
                 continue  # it never came to be
+        if self.zygote.gone:
+            return
         with suppress(SandboxError):  # whoever works on files is gone: the next start sweeps
             await self._backend.hands().do("end", self._backend.live_fd(), self._folder)
 

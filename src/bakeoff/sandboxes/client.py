@@ -35,7 +35,7 @@ class Zygote:
     ) -> None:
         self.process = process
         self.sock = sock
-        self._name = name
+        self._gone = f"{name} has ended: it was killed, perhaps for want of memory"
         self.receivers: dict[int, Receiver] = {}
         self.first: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._next = 0
@@ -64,7 +64,7 @@ class Zygote:
     ) -> asyncio.Future[Reply]:
         """Send a request; its answer, when it comes. ``fds`` can be closed at once."""
         if self.gone:
-            raise SandboxError(f"{self._name} has ended")
+            raise SandboxError(self._gone)
         number = self.take_number() if number is None else number
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting[number] = future
@@ -144,11 +144,11 @@ class Zygote:
         self._loop.remove_writer(self.sock)
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(SandboxError(f"{self._name} has ended"))
+                future.set_exception(SandboxError(self._gone))
         if not self.first.done():
             self.first.set_result(({"event": "refused", "error": "it ended at once"}, []))
         for receiver in self.receivers.values():
-            receiver.fail(f"{self._name} has ended")
+            receiver.fail(self._gone)
 
     async def close(self) -> None:
         """End it and everything below it; returns when nothing is left."""

@@ -38,6 +38,10 @@ class FarHands:
         self._link = link
         self._ids = ids
 
+    @property
+    def gone(self) -> bool:
+        return self._link.gone
+
     async def put(self, root: int, chunks: AsyncIterator[bytes], dest: str, *, fresh: bool) -> None:
         theirs, ours = os.pipe2(os.O_CLOEXEC)
         future = self._post("put", (root, theirs), close=theirs, dest=dest, fresh=fresh, ids=self._ids)

@@ -29,6 +29,11 @@ class Hands(Protocol):
     layer_flags: int
     """How folders are to be opened that ``changes`` gets."""
 
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended by itself, and can do nothing any more."""
+        ...
+
     async def put(self, root: int, chunks: AsyncIterator[bytes], dest: str, *, fresh: bool) -> None:
         """See ``base.Sandbox.put``; ``root`` is the open root."""
         ...
@@ -64,6 +69,7 @@ class OwnHands:
     """Threads of the harness itself."""
 
     layer_flags = FOLDER
+    gone = False
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads

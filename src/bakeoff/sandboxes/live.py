@@ -55,10 +55,10 @@ class LiveFolder:
 
 
 def _lock(path: Path) -> int | None:
-    """The lock of a harness folder, or None where another holds it or the folder was swept away in between."""
+    """The lock of a harness folder, or None where another holds it, another user owns it, or it was swept away in between."""
     try:
         fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

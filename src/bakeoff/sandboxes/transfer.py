@@ -68,11 +68,11 @@ class Threads:
         if start:
             try:
                 self._pool.submit(self._work)
-            except RuntimeError:  # no thread can be started
+            except RuntimeError as error:  # no thread can be started, or it is closed
                 future.cancel()
                 with self._lock:
                     self._working -= 1
-                raise
+                raise SandboxError(f"no thread can work on files: {error}") from error
         return await future
 
     def _work(self) -> None:

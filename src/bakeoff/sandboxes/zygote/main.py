@@ -49,6 +49,8 @@ def run(descriptor: int, lock: int) -> None:
         os._exit(0)
     sock.close()
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(child, signal.SIGKILL))
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may have ended first, and its number be another's soon
     os.waitpid(child, 0)
     groups.close()
 

@@ -166,7 +166,10 @@ class SandboxedLoop(Loop):
         return box.pidfd if apart or box.world is None else box.world.pidfd
 
     def _fork(self, pidfd: int, fork: "Callable[[], int]") -> int:
-        sys_.setns(pidfd, sys_.CLONE_NEWPID)
+        try:
+            sys_.setns(pidfd, sys_.CLONE_NEWPID)
+        except ProcessLookupError:
+            raise OSError("the sandbox has ended") from None
         pid = -1
         try:
             pid = fork()
