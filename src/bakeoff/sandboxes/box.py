@@ -162,6 +162,8 @@ class Box:
                     self.fail(
                         "the disk of the sandboxes was full when a command ended: whether that is why, nobody knows"
                     )
+                if (future := self._terminals.get(message["command"])) and not future.done():
+                    future.set_exception(SandboxError("the command was killed before its terminal was open"))
                 if command := self._commands.get(message["command"]):
                     command.ended(message["code"], message["cpu"], message["rss"], message["limit"] or None)
             case "terminal":

@@ -18,12 +18,15 @@ INODES = 2_000_000
 """Files and folders that a sandbox may make."""
 
 _MEMORY_SHARE = 0.8
-_TMP_SHARE = 0.5
+_TMP_SHARE = 0.4
 _TMP_MB = 2048
 
 
 class Bounds(Struct, frozen=True):
-    """The limits of one sandbox: ``cpus`` in processors, sizes in MiB, None where nothing is limited. ``tmp_mb`` is of /tmp, in memory."""
+    """The limits of one sandbox: ``cpus`` in processors, sizes in MiB, None where nothing is limited.
+
+    ``tmp_mb`` is of /tmp and of /dev/shm, each, which are in memory.
+    """
 
     cpus: float | None = None
     memory_mb: int | None = None
@@ -37,7 +40,7 @@ def bounds_of(environment: Environment) -> Bounds:
     """The task's own limits, and defaults for the rest.
 
     A task that is silent about memory gets a share of the machine's: one hog then is ended before the kernel looks for
-    something else to end. /tmp never takes more than half of the memory, or filling it would end what fills it.
+    something else to end. /tmp and /dev/shm, both full, leave a part of the memory, or filling them would end what fills them.
     """
     memory = environment.memory_mb or int(_machine_memory_mb() * _MEMORY_SHARE)
     storage = environment.storage_mb or STORAGE_MB

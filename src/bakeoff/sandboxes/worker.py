@@ -29,7 +29,10 @@ def main(descriptor: int) -> None:
         with suppress(OSError):  # whoever asked has gone already: another was refused before
             wire.send(sock, {"event": "refused", "error": error.strerror or str(error)})
         return
-    wire.send(sock, {"event": "ready"})
+    try:
+        wire.send(sock, {"event": "ready"})
+    except BrokenPipeError:
+        return  # the harness is gone
     # What the work takes is loaded while the first sandbox is made.
     from bakeoff.sandboxes.worked import OPERATIONS
 

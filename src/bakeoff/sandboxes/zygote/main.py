@@ -35,11 +35,11 @@ def run(descriptor: int, lock: int) -> None:
         base, count = isolate(config)
     except own.Unmapped as error:
         groups.close()
-        wire.send(sock, {"event": "unmapped", "error": error.strerror})
+        tell(sock, {"event": "unmapped", "error": error.strerror})
         return
     except OSError as error:
         groups.close()
-        wire.send(sock, {"event": "refused", "errno": error.errno, "error": str(error)})
+        tell(sock, {"event": "refused", "errno": error.errno, "error": str(error)})
         return
     child = os.fork()
     if child == 0:
@@ -68,10 +68,18 @@ def serve(sock: socket.socket, config: wire.Message, base: int, count: int, grou
     try:
         loop = prepare(sock, config, base, count, groups)
     except OSError as error:
-        wire.send(sock, {"event": "refused", "errno": error.errno, "error": str(error)})
+        tell(sock, {"event": "refused", "errno": error.errno, "error": str(error)})
         return
     settle()
     loop.run()
+
+
+def tell(sock: socket.socket, message: wire.Message) -> None:
+    """Say why there will be no zygote; a harness that has gone meanwhile need not know."""
+    try:
+        wire.send(sock, message)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
 
 
 def settle() -> None:

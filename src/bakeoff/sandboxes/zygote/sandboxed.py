@@ -135,6 +135,13 @@ class SandboxedLoop(Loop):
         if box := self.by_bwrap.pop(pid, None):
             box.bwrap = box.pid = 0
             self.finish(box)
+        for ready, making in list(self.making.items()):
+            if making.maker == pid:
+                while select.select([self.worlds[0]], [], [], 0)[0]:
+                    self._world_sent()
+                making.maker = 0
+                if ready in self.making:
+                    self._world_made(ready)
 
     def finish(self, box: Box) -> None:
         """Answer to the request for its end as soon as nothing of the sandbox is left."""
@@ -194,7 +201,8 @@ class SandboxedLoop(Loop):
             raise OSError("the sandbox has ended")
         ready, ready_in = os.pipe()
         try:
-            if self._fork(box.pidfd, os.fork) == 0:
+            maker = self._fork(box.pidfd, os.fork)
+            if maker == 0:
                 try:
                     enter.enter(box.pidfd, box.namespaces, box.guard)
                     world.build(box.number, self.maker.first, ready_in, self.worlds[1], box.guard)
@@ -204,7 +212,7 @@ class SandboxedLoop(Loop):
                     os._exit(0)
         finally:
             os.close(ready_in)
-        making = self.making[ready] = Making(box.number)
+        making = self.making[ready] = Making(box.number, maker)
         self.poll.register(ready, select.POLLIN)
         return making
 

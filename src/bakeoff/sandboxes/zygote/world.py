@@ -36,10 +36,11 @@ class World:
 
 
 class Making:
-    """A world that is being made by a child, and the requests that wait for it, with their descriptors."""
+    """A world that is being made by the child ``maker``, and the requests that wait for it, with their descriptors."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, maker: int) -> None:
         self.number = number  # the sandbox's
+        self.maker = maker  # 0 once it has ended: what it has not sent by then, it never will
         self.pidfd = -1
         self.told: bytes | None = None
         self.waiting: list[tuple[wire.Message, list[int]]] = []
@@ -49,15 +50,16 @@ class Making:
 
     @property
     def complete(self) -> bool:
-        return self.told is not None and (self.pidfd >= 0 or self.told != _UP)
+        return self.told is not None and (self.pidfd >= 0 or self.told != _UP or not self.maker)
 
     def world(self) -> World:
         """Raises OSError where it could not be made."""
-        if self.told == _UP:
+        if self.told == _UP and self.pidfd >= 0:
             return World(self.pidfd)
         if self.pidfd >= 0:
             os.close(self.pidfd)
-        raise OSError((self.told or b"").decode("utf-8", "replace") or "the agent's namespaces could not be made")
+        why = (self.told or _UP).removeprefix(_UP).decode("utf-8", "replace")
+        raise OSError(why or "the agent's namespaces could not be made: what made them was killed")
 
 
 def _pid_of(pidfd: int) -> int:
