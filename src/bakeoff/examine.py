@@ -46,7 +46,7 @@ async def _backend(name: str) -> tuple[Check, ...]:
             found = await observed(backend)
         finally:
             await backend.close()
-    except BakeoffError as error:
+    except (BakeoffError, OSError) as error:
         remedy = "what is named here and above; --backend process works without isolation"
         return (Check("backend", False, str(error), remedy),)
     return (*found, Check("backend", True, f"{name} starts"))

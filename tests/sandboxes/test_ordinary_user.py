@@ -42,7 +42,7 @@ def test_the_suites_hold_for_an_ordinary_user(
     assert ids == "many" or int(counted.stdout) == 1, counted.stderr
     names = ("bubblewrap", "isolation", "attacks", "files_attacked", "changes_and_snapshots")
     suites = [HERE / f"test_{name}.py" for name in names]
-    options = ["-q", "-p", "no:cacheprovider", "--timeout", "60", "-k", "not gigabyte and not killed_harness"]
+    options = ["-q", "-p", "no:cacheprovider", "--timeout", "60", "-k", "not gigabyte"]
     done = ordinary_user.run(
         [*prefix, ordinary_user.python, "-m", "pytest", *options, *suites], cwd=HERE.parent.parent, timeout=280
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -86,6 +87,10 @@ def publish(
                 os.close(folder)
             check(staging)
             staging.rename(place)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                error.filename = error.filename or str(place.parent)  # a write does not know
+            raise
         finally:
             worker.discard(staging)
 

@@ -48,7 +48,10 @@ class Limits(Struct, frozen=True):
 class Resources(Struct, frozen=True):
     """What the agent's processes used, all together, as seen from outside the sandbox. None: it could not be read.
 
-    ``exceeded`` names the limits that were hit: ``memory``, ``processes``, ``storage``.
+    ``exceeded`` names the limits that were hit: ``memory`` (something was killed for it), ``processes`` (a fork was refused),
+    ``storage`` and ``inodes`` (everything was ended for what it held on the disk); ``machine_memory`` and ``machine_processes``
+    where that was not for the sandbox's own limit but for one around it, as of the container that bakeoff runs in. Where no
+    control groups can be made only ``storage`` and ``inodes`` are seen.
     """
 
     cpu_sec: float | None = None

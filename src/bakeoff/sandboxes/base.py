@@ -61,8 +61,7 @@ class Ended(Struct, frozen=True):
 class Used(Struct, frozen=True):
     """What has run in a sandbox's agent's world so far has used, all together; None where that cannot be read.
 
-    ``exceeded`` names the limits that were hit: ``memory`` (something was killed for it), ``processes`` (a fork was refused),
-    ``storage`` or ``inodes`` (everything was ended for it).
+    ``exceeded`` names the limits that were hit, as ``records.results.Resources`` has them.
     """
 
     cpu_seconds: float | None = None

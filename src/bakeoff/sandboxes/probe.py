@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Check(Struct, frozen=True):
 
 def checks() -> tuple[Check, ...]:
     """Everything that sandboxes need, tried on this machine. Spawns a few processes and waits for their ends."""
-    return (_program(), _kernel(), _namespaces(), _ids(), _folder())
+    return (_program(), kernel(platform.release(), os.geteuid() == 0), _namespaces(), _ids(), _folder())
 
 
 def refused(error: str) -> str:
@@ -82,16 +83,15 @@ def _program() -> Check:
     return Check("bubblewrap", True, f"{found.version}, {where}: {found.path}")
 
 
-def _kernel() -> Check:
-    release = platform.release()
-    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
+def kernel(release: str, root: bool) -> Check:
+    """What follows from the kernel's release, as ``uname -r`` tells it, for root or for somebody else."""
+    found = re.match(r"(\d{1,9})\.(\d{1,9})", release, re.ASCII)
+    numbers = (int(found[1]), int(found[2])) if found else (0, 0)
     if numbers >= MAPPED_KERNEL:
         return Check("kernel", True, release)
     if numbers >= OVERLAY_KERNEL:
         detail = f"{release}: as root, files of roots and mounts show as nobody's"
-        return Check(
-            "kernel", os.geteuid() != 0, detail, "" if os.geteuid() else "run as an ordinary user, or Linux 5.19"
-        )
+        return Check("kernel", not root, detail, "run as an ordinary user, or Linux 5.19" if root else "")
     return Check("kernel", False, f"{release} has no overlays in user namespaces", "Linux 5.11 or newer")
 
 

@@ -119,4 +119,6 @@ def _remedy(error: OSError) -> str:
         return "start the container with a writable /sys/fs/cgroup (docker: --privileged)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "run bakeoff as root"
+    if error.errno == errno.ENOENT:
+        return "something else is mounted over /sys/fs/cgroup: unmount that"
     return "see the kernel's log"
