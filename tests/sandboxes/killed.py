@@ -158,11 +158,12 @@ def kill_pair(chance: random.Random, phases: tuple[str, str]) -> list[float]:
     return took
 
 
-async def reap() -> int:
-    """As the next start of a harness does."""
+async def reap() -> tuple[int, int]:
+    """As the next start of a harness does: how many sandboxes went, and how many ids such have."""
     backend = BubblewrapBackend()
     try:
-        return await backend.reap("")
+        await backend.check()
+        return await backend.reap(""), backend.ids
     finally:
         await backend.close()
 
@@ -175,7 +176,7 @@ def main() -> None:
     chance.shuffle(order)
     took: list[float] = []
     tokens: set[str] = set()
-    reaped = with_groups = 0
+    reaped = with_groups = ids = 0
     left: list[str] = []
     for number in range(0, len(order), 2):
         took += kill_pair(chance, (order[number], order[number + 1]))
@@ -183,12 +184,14 @@ def main() -> None:
             names = set(os.listdir(home() / "sandboxes"))
             tokens |= names
             with_groups += len(groups(names))
-            reaped += asyncio.run(reap())
+            removed, ids = asyncio.run(reap())
+            reaped += removed
             left += os.listdir(home() / "sandboxes")
     print(
         json.dumps(
             {
                 "kills": len(took),
+                "ids": ids,
                 "by_phase": Counter(order),
                 "slowest_end": max(took),
                 "folders_found": len(tokens),

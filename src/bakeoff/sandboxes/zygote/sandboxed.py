@@ -177,6 +177,8 @@ class SandboxedLoop(Loop):
             sys_.setns(pidfd, sys_.CLONE_NEWPID)
         except ProcessLookupError:
             raise OSError("the sandbox has ended") from None
+        except PermissionError as error:  # who is not root sees so one that is just ending
+            raise OSError(f"the sandbox cannot be entered: {error}") from None
         pid = -1
         try:
             pid = fork()
