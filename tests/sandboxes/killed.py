@@ -35,6 +35,7 @@ PR_SET_CHILD_SUBREAPER = 36
 WITHIN = 0.015  # seconds from the beginning of a phase to the kill, at most
 PATIENCE = 20.0  # seconds in which all that a harness started must be gone; the machine may be busy
 REAP_EVERY = 10
+TOGETHER = 0.3  # the part of the kills that strike the harness and what it started itself, as the end of a session does
 ENVIRONMENT = Environment(root="host", network=Network(mode=NetworkMode.NONE))
 ENV = {"PATH": "/usr/bin:/bin"}
 # Left behind: a new session, a deaf one that forks twice, folders that nobody may enter.
@@ -143,6 +144,16 @@ def wait_for_any(said: Said, pid: int) -> None:
         time.sleep(0.001)
 
 
+def kill(pid: int, together: bool) -> None:
+    started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if together else []
+    os.kill(pid, signal.SIGKILL)
+    for one in map(int, started):
+        try:
+            os.kill(one, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def kill_pair(chance: random.Random, phases: tuple[str, str]) -> list[float]:
     """Two harnesses, of which one dies and the other must not notice, until it dies too. How long the ends took."""
     both = [(said := Said(), fork_harness(said)) for _ in phases]
@@ -150,7 +161,7 @@ def kill_pair(chance: random.Random, phases: tuple[str, str]) -> list[float]:
     for (said, pid), phase in zip(both, phases, strict=True):
         wait_for(said, phase, 1, pid)
         time.sleep(chance.uniform(0, 0.08 if phase == "starting" else WITHIN))
-        os.kill(pid, signal.SIGKILL)
+        kill(pid, chance.random() < TOGETHER)
         others = {other for _, other in both if other != pid} & children()
         took.append(wait_gone(others))
         if others:
@@ -158,12 +169,12 @@ def kill_pair(chance: random.Random, phases: tuple[str, str]) -> list[float]:
     return took
 
 
-async def reap() -> tuple[int, int]:
-    """As the next start of a harness does: how many sandboxes went, and how many ids such have."""
+async def reap() -> tuple[int, int, bool]:
+    """As the next start of a harness does: how many sandboxes went, how many ids such have, whether they have groups."""
     backend = BubblewrapBackend()
     try:
         await backend.check()
-        return await backend.reap(""), backend.ids
+        return await backend.reap(""), backend.ids, bool(backend.controllers)
     finally:
         await backend.close()
 
@@ -176,7 +187,7 @@ def main() -> None:
     chance.shuffle(order)
     took: list[float] = []
     tokens: set[str] = set()
-    reaped = with_groups = ids = 0
+    reaped = with_groups = ids = limited = 0
     left: list[str] = []
     for number in range(0, len(order), 2):
         took += kill_pair(chance, (order[number], order[number + 1]))
@@ -184,7 +195,7 @@ def main() -> None:
             names = set(os.listdir(home() / "sandboxes"))
             tokens |= names
             with_groups += len(groups(names))
-            removed, ids = asyncio.run(reap())
+            removed, ids, limited = asyncio.run(reap())
             reaped += removed
             left += os.listdir(home() / "sandboxes")
     print(
@@ -195,6 +206,7 @@ def main() -> None:
                 "by_phase": Counter(order),
                 "slowest_end": max(took),
                 "folders_found": len(tokens),
+                "groups": limited,
                 "groups_found": with_groups,
                 "sandboxes_reaped": reaped,
                 "folders_left": left,
