@@ -26,7 +26,8 @@ from bakeoff.records.journal import read_results
 from bakeoff.records.outcomes import Outcome
 from bakeoff.records.results import TrialResult
 from bakeoff.sandboxes import live
-from bakeoff.sandboxes.box import Box
+from bakeoff.sandboxes.base import Size
+from bakeoff.sandboxes.box import Box, BoxDoor
 from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
 from bakeoff.sandboxes.zygote import permitted
 from bakeoff.tasks.model import Environment, Network, NetworkMode
@@ -199,6 +200,9 @@ async def test_whoever_waits_for_a_world_in_the_making_is_told(
 ) -> None:
     async with asyncio.timeout(20), backend.open(ENVIRONMENT, host_root(), [], "j/r") as box:
         waiting = [asyncio.create_task(start(box, "sleep 60")) for _ in range(3)]
+        terminal = box.start(["sleep", "60"], env=ENV, cwd="/", pty=Size(24, 80))
+        doors = [asyncio.create_task(box.listen(0)) for _ in range(3)]
+        waiting.append(asyncio.create_task(terminal))
         victim = PARTS[part](backend)
         await asyncio.sleep(delay)
         os.kill(victim, SIGKILL)
@@ -210,6 +214,8 @@ async def test_whoever_waits_for_a_world_in_the_making_is_told(
                 assert (await one.wait()).signal == SIGKILL
             except SandboxError:
                 pass
+        for door in await asyncio.gather(*doors, return_exceptions=True):
+            assert isinstance(door, (SandboxError, BoxDoor)), door
 
 
 class Trials:

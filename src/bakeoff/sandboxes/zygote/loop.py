@@ -184,7 +184,7 @@ class Loop:
                 return
             box = self.by_command.pop(pid, None)
             if box is None:
-                self.other_child(pid)
+                self.other_child(pid, status)
                 continue
             command, _ticks = box.commands.pop(pid)
             code = os.waitstatus_to_exitcode(status)
@@ -193,8 +193,8 @@ class Loop:
             self.tell(box, "exit", command["id"], code=code, limit=limit, cpu=cpu, rss=rss)
             self.finish(box)
 
-    def other_child(self, pid: int) -> None:
-        """A child that is no command has ended."""
+    def other_child(self, pid: int, status: int) -> None:
+        """A child that is no command has ended; ``status`` as os.wait tells it."""
 
     # Ends of processes
 

@@ -67,6 +67,7 @@ class SandboxedLoop(Loop):
         self.own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.by_bwrap: dict[int, Sandboxed] = {}
         self.guards: dict[frozenset[str], enter.Guard] = {}
+        self.listening: dict[int, int] = {}  # requests, by the pid of the child that answers
         self.opening: dict[int, tuple[Sandboxed, int, int]] = {}  # by the descriptor that tells readiness
 
     def create(self, message: wire.Message, _fds: list[int]) -> None:
@@ -131,10 +132,12 @@ class SandboxedLoop(Loop):
             os.kill(box.bwrap, signal.SIGKILL)
         self.finish(box)
 
-    def other_child(self, pid: int) -> None:
+    def other_child(self, pid: int, status: int) -> None:
         if box := self.by_bwrap.pop(pid, None):
             box.bwrap = box.pid = 0
             self.finish(box)
+        if (asked := self.listening.pop(pid, 0)) and status:
+            wire.send(self.sock, {"id": asked, "error": "the sandbox has ended"})
         for ready, making in list(self.making.items()):
             if making.maker == pid:
                 while select.select([self.worlds[0]], [], [], 0)[0]:
@@ -378,12 +381,16 @@ class SandboxedLoop(Loop):
     def listen(self, message: wire.Message, _fds: list[int]) -> None:
         box = self.boxes[message["box"]]
         assert isinstance(box, Sandboxed)
-        if self._fork(self._place(box, True), os.fork) == 0:
+        pid = self._fork(self._place(box, True), os.fork)
+        if pid == 0:
+            code = 1
             try:
                 enter.enter(box.pidfd, box.namespaces, box.guard)
                 enter.listen(self.sock, message)
+                code = 0
             finally:
-                os._exit(0)
+                os._exit(code)
+        self.listening[pid] = message["id"]
 
     def measure(self, message: wire.Message, _fds: list[int]) -> None:
         """How much of the disk a sandbox holds; ``box`` is 0 for one in which nothing runs."""
