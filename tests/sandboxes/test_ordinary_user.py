@@ -40,7 +40,9 @@ def test_the_suites_hold_for_an_ordinary_user(
     counted = ordinary_user.run([*prefix, ordinary_user.python, "-c", COUNT])
     require("subuids", ids == "one" or int(counted.stdout) > 1, "this user has no subordinate ids")
     assert ids == "many" or int(counted.stdout) == 1, counted.stderr
-    names = ("bubblewrap", "isolation", "attacks", "files_attacked", "changes_and_snapshots")
+    names = ["bubblewrap"]  # with many ids, an ordinary user's own run of all tests does the rest
+    if ids == "one":
+        names += ["isolation", "attacks", "files_attacked", "changes_and_snapshots"]
     suites = [HERE / f"test_{name}.py" for name in names]
     options = ["-q", "-p", "no:cacheprovider", "--timeout", "60", "-k", "not gigabyte"]
     done = ordinary_user.run(
