@@ -7,6 +7,16 @@ from . import syscalls as sys_
 _MODE = 0o777  # whoever judges may be any user; nobody else gets there
 
 
+def go_to(pidfd: int, namespace: int) -> None:
+    """Enter one namespace of a sandbox for a moment. Raises OSError in words where the sandbox has ended meanwhile."""
+    try:
+        sys_.setns(pidfd, namespace)
+    except ProcessLookupError:
+        raise OSError("the sandbox has ended") from None
+    except PermissionError as error:  # so does one that is just ending look to who is not root
+        raise OSError(f"the sandbox cannot be entered: {error}") from None
+
+
 def prepare(folder: str, number: int, base: int) -> int:
     """A new empty folder below ``folder``, owned by the sandbox's root, as a mount that is not yet anywhere: its descriptor."""
     path = f"{folder}/c{number}"
@@ -24,7 +34,7 @@ def lay(pidfd: int, own: int, covers: list[tuple[int, str]]) -> list[int]:
     place is not covered.
     """
     laid: list[int] = []
-    sys_.setns(pidfd, sys_.CLONE_NEWNS)
+    go_to(pidfd, sys_.CLONE_NEWNS)
     try:
         for tree, path in covers:
             try:
@@ -43,7 +53,7 @@ def lay(pidfd: int, own: int, covers: list[tuple[int, str]]) -> list[int]:
 
 def lift(pidfd: int, own: int, covers: list[int]) -> None:
     """Take them away again, by what they are and not by where."""
-    sys_.setns(pidfd, sys_.CLONE_NEWNS)
+    go_to(pidfd, sys_.CLONE_NEWNS)
     try:
         for tree in covers:
             os.fchdir(tree)

@@ -176,12 +176,7 @@ class SandboxedLoop(Loop):
         return box.pidfd if apart or box.world is None else box.world.pidfd
 
     def _fork(self, pidfd: int, fork: "Callable[[], int]") -> int:
-        try:
-            sys_.setns(pidfd, sys_.CLONE_NEWPID)
-        except ProcessLookupError:
-            raise OSError("the sandbox has ended") from None
-        except PermissionError as error:  # who is not root sees so one that is just ending
-            raise OSError(f"the sandbox cannot be entered: {error}") from None
+        cover.go_to(pidfd, sys_.CLONE_NEWPID)
         pid = -1
         try:
             pid = fork()
