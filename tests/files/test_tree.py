@@ -17,6 +17,7 @@ from bakeoff.files import tar
 from bakeoff.files.hashing import hash_tree
 from bakeoff.files.tar import TarError
 from bakeoff.files.tree import pack_folder, tar_of, unpack_stream
+from bakeoff.files.unpack import Unpacker
 from bakeoff.tasks.folder import in_memory
 from bakeoff.tasks.model import TaskFile, Visibility
 
@@ -206,3 +207,35 @@ def test_the_digest_follows_the_run_bit_and_links_are_not_followed(tmp_path: Pat
     first = hash_tree(str(tree))
     (tree / "a").chmod(0o755)
     assert hash_tree(str(tree)) != first
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(1, 20_000)), max_size=8),
+    st.integers(1, 50_000),
+)
+def test_zeros_become_holes_and_every_byte_comes_back(tmp_path_factory, runs, step) -> None:
+    """Whatever the pieces in which a file comes."""
+    data = b"".join((b"x" if full else b"\0") * size for full, size in runs)
+    archive = tar.build([(tar.Member(name=b"f", size=len(data)), data)])
+    place = tmp_path_factory.mktemp("holes")
+    folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    unpacker = Unpacker(folder)
+    for start in range(0, len(archive), step):
+        unpacker.feed(archive[start : start + step])
+    unpacker.finish()
+    unpacker.close()
+    os.close(folder)
+    assert (place / "f").read_bytes() == data
+
+
+def test_a_sparse_file_takes_no_room_where_it_is_unpacked(tmp_path) -> None:
+    size = 64 << 20
+    folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    unpacker = Unpacker(folder)
+    unpacker.feed(tar.build([(tar.Member(name=b"f", size=size), bytes(size))]))
+    unpacker.finish()
+    unpacker.close()
+    os.close(folder)
+    found = (tmp_path / "f").stat()
+    assert found.st_size == size
+    assert found.st_blocks * 512 < 1 << 20
