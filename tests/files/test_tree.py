@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakeoff.errors import InputError
-from bakeoff.files import tar
+from bakeoff.files import inside, tar
 from bakeoff.files.hashing import hash_tree
 from bakeoff.files.tar import TarError
 from bakeoff.files.tree import pack_folder, tar_of, unpack_stream
@@ -239,3 +239,14 @@ def test_a_sparse_file_takes_no_room_where_it_is_unpacked(tmp_path) -> None:
     found = (tmp_path / "f").stat()
     assert found.st_size == size
     assert found.st_blocks * 512 < 1 << 20
+
+
+async def test_a_deep_tree_takes_a_few_lookups_a_folder(tmp_path, monkeypatch) -> None:
+    """And not as many as it is deep: other trials' clocks run meanwhile."""
+    looked: list[int] = []
+    real = inside._open  # pyright: ignore[reportPrivateUsage] - every lookup goes through it
+    monkeypatch.setattr(inside, "_open", lambda *args: (looked.append(1), real(*args))[1])
+    names = [b"/".join([b"a", *[b"d"] * depth]) for depth in range(300)]
+    archive = tar.build([(tar.Member(name=name, kind=tar.FOLDER, mode=0o755), b"") for name in names])
+    await unpack_stream(stream(archive, 1 << 16), tmp_path / "x", strip=1)
+    assert len(looked) < 300 * 5

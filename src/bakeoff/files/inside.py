@@ -115,21 +115,27 @@ def open_folder(root: int, path: str | bytes, *, mode: int = 0o755) -> int:
         return open_inside(root, path, FOLDER)
     except FileNotFoundError:
         pass
-    done = b""
-    here = os.dup(root)
+    parts = parts_of(path)
+    found, here = _deepest(root, parts)
     try:
-        for part in parts_of(path):
-            done = done + b"/" + part
-            try:
-                there = open_inside(root, done, FOLDER)
-            except FileNotFoundError:
-                make_folder(here, part, mode)
-                there = open_inside(root, done, FOLDER)
+        for end in range(found, len(parts)):
+            make_folder(here, parts[end], mode)
+            there = open_inside(root, b"/".join(parts[: end + 1]), FOLDER)
             os.close(here)
             here = there
         return os.dup(here)
     finally:
         os.close(here)
+
+
+def _deepest(root: int, parts: list[bytes]) -> tuple[int, int]:
+    """How many of the names lead to a folder that is there, and that folder; looked for from the end, where it mostly is."""
+    for count in range(len(parts) - 1, 0, -1):
+        try:
+            return count, open_inside(root, b"/".join(parts[:count]), FOLDER)
+        except FileNotFoundError:
+            continue
+    return 0, os.dup(root)
 
 
 def make_folder(parent: int, name: bytes, mode: int) -> None:

@@ -63,3 +63,19 @@ def read_part(path: Path, limit: int, *, end: bool = False) -> bytes:
         if end:
             stream.seek(max(0, found.st_size - limit))
         return stream.read(limit)
+
+
+_HOLE = 4096
+
+
+def write_sparsely(descriptor: int, data: bytes) -> None:
+    """Append ``data`` to a file, zeros as a hole: a sparse file must not take the room of what it only claims to be.
+
+    Whoever has written all of a file sets its size: a hole at the end is not there yet.
+    """
+    if len(data) >= _HOLE and data == bytes(len(data)):
+        os.lseek(descriptor, len(data), os.SEEK_CUR)
+        return
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

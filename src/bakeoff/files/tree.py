@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from bakeoff.errors import InputError
 from bakeoff.files import inside, tar
 from bakeoff.files.pack import pack
+from bakeoff.files.streams import write_sparsely
 
 _MAX_PATH = 4095  # bytes, as the kernel has it
+_BRIEF = (
+    1 << 15
+)  # bytes of a stream that are dealt with at once; more may take a disk so long that other trials' clocks run
 
 
 class Packed(Protocol):
@@ -104,19 +110,26 @@ async def unpack_stream(
         parent = os.open(above, inside.FOLDER)
     longest = _MAX_PATH - len(os.fsencode(os.path.abspath(target)))
     writer = _Writer(parent, os.fsencode(target.name), strip, keep, longest)
-    parser = tar.Parser()
     try:
         async for chunk in stream:
-            for member, piece in parser.feed(chunk):
-                if member is not None:
-                    writer.begin(member)
-                elif piece is not None:
-                    writer.write(piece)
-        parser.close()
+            if len(chunk) < _BRIEF:
+                writer.feed(chunk)
+            else:
+                await _aside(partial(writer.feed, chunk))
+        writer.finish()
     finally:
         writer.end()
         os.close(parent)
     return tuple(writer.left_out)
+
+
+async def _aside(work: Callable[[], None]) -> None:
+    """Work in a thread; cancelled, it is over all the same before this returns, and what it uses can be closed."""
+    working = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        await asyncio.shield(working)
+    finally:
+        await asyncio.wait((working,))
 
 
 class _Writer:
@@ -130,7 +143,19 @@ class _Writer:
         self._keep = keep
         self._dropped: list[str] = []
         self._file = -1
+        self._parser = tar.Parser()
         self.left_out: list[str] = []
+
+    def feed(self, data: bytes) -> None:
+        for member, piece in self._parser.feed(data):
+            if member is not None:
+                self.begin(member)
+            elif piece is not None and self._file >= 0:
+                write_sparsely(self._file, piece)
+
+    def finish(self) -> None:
+        """Raises TarError where the stream ended too soon."""
+        self._parser.close()
 
     def begin(self, member: tar.Member) -> None:
         self.end()
@@ -167,12 +192,8 @@ class _Writer:
             os.close(folder)
         return True
 
-    def write(self, piece: bytes) -> None:
-        view = memoryview(piece)
-        while view and self._file >= 0:
-            view = view[os.write(self._file, view) :]
-
     def end(self) -> None:
         if self._file >= 0:
+            os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_CUR))
             os.close(self._file)
             self._file = -1

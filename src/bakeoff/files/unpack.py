@@ -12,9 +12,8 @@ from typing import TypeVar
 from bakeoff.files import inside, tar
 from bakeoff.files.owners import Owners
 from bakeoff.files.remove import remove
+from bakeoff.files.streams import write_sparsely
 
-_CHUNK = 1 << 20
-_HOLE = 4096
 _TRIES = 20  # to take a name that code inside may be taking at the same time
 _LAST_SECOND = 1 << 40  # far beyond what any file system keeps
 T = TypeVar("T")
@@ -133,13 +132,7 @@ class Unpacker:
             self._end_file()
 
     def _write(self, piece: bytes) -> None:
-        """Zeros are left out as a hole: a sparse file of an agent's must not take the room of what it only claims to be."""
-        if len(piece) >= _HOLE and piece == bytes(len(piece)):
-            os.lseek(self._file, len(piece), os.SEEK_CUR)
-        else:
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(self._file, view[:_CHUNK]) :]
+        write_sparsely(self._file, piece)
         self._left -= len(piece)
         if not self._left:
             os.ftruncate(self._file, self._member.size)
