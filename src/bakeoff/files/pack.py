@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from bakeoff.files import inside, tar
 from bakeoff.files.owners import Owners
@@ -104,7 +105,7 @@ class _Packer:
         """``name`` is put before every path, and has a member of its own where it is not empty."""
         found = os.fstat(top)
         member = self._member(name, tar.FOLDER, found)
-        way = [_list(member, os.dup(top), found)] if self.may_read(found) else []
+        way = [self._list(member, os.dup(top), found)] if self.may_read(found) else []
         try:
             if name:
                 yield from self._add(member)
@@ -134,6 +135,8 @@ class _Packer:
                     yield from self._add(entry)
                 elif entry is not None:
                     yield from self.file(entry, here.prefix + raw)
+                else:
+                    self._take(tar.BLOCK, here.prefix + raw)  # it takes as long as what has a header
         finally:
             for here in reversed(way):
                 _close(here)
@@ -150,7 +153,7 @@ class _Packer:
                 found = os.fstat(fd)
                 member = self._member(name + b"/", tar.FOLDER, found)
                 if self.may_read(found) and not (found.st_dev != here.device and inside.is_of_the_kernel(fd)):
-                    folder = _list(member, fd, found)
+                    folder = self._list(member, fd, found)
                     fd = -1
                     return folder
                 return member
@@ -169,9 +172,7 @@ class _Packer:
             found = os.fstat(fd)
             if not self.may_read(found):
                 return
-            self._room -= found.st_size
-            if self._room < 0:
-                raise TooMuch(errno.EFBIG, "more bytes than allowed", os.fsdecode(name))
+            self._take(found.st_size, name)
             yield from self._add(self._member(name, tar.FILE, found))
             left = found.st_size
             while left:
@@ -189,10 +190,27 @@ class _Packer:
 
     def _add(self, member: tar.Member) -> Iterator[bytes]:
         header = tar.header(member)
-        self._room -= len(header)
-        if self._room < 0:
-            raise TooMuch(errno.EFBIG, "more bytes than allowed", os.fsdecode(member.name))
+        self._take(len(header), member.name)
         yield from self._put(header)
+
+    def _take(self, size: int, name: bytes) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise TooMuch(errno.EFBIG, "more bytes than allowed", os.fsdecode(name))
+
+    def _list(self, member: tar.Member, fd: int, found: os.stat_result) -> _Folder:
+        """The folder with its names, of which there are no more than there is room for: an agent can make millions."""
+        mode = inside.unlock(fd)
+        most = self._room // tar.BLOCK
+        try:
+            with os.scandir(fd) as entries:
+                names = [entry.name for entry in islice(entries, most + 1)]
+            if len(names) > most:
+                raise TooMuch(errno.EFBIG, "more names than allowed", os.fsdecode(member.name))
+            return _Folder(member, fd, found.st_dev, sorted(names, reverse=True), mode)
+        except OSError:
+            inside.relock(fd, mode)
+            raise
 
     def _put(self, data: bytes) -> Iterator[bytes]:
         self._ready.append(data)
@@ -212,15 +230,6 @@ class _Packer:
             gid=0 if owners is None else owners.inner(found.st_gid),
             mtime=int(found.st_mtime),
         )
-
-
-def _list(member: tar.Member, fd: int, found: os.stat_result) -> _Folder:
-    mode = inside.unlock(fd)
-    try:
-        return _Folder(member, fd, found.st_dev, sorted(os.listdir(fd), reverse=True), mode)
-    except OSError:
-        inside.relock(fd, mode)
-        raise
 
 
 def _reopen(top: int, path: bytes) -> int:

@@ -162,7 +162,7 @@ class _Writer:
         parts = inside.parts_of(member.name)[self._strip :]
         name = b"/".join(parts)
         if len(name) >= self._longest:
-            raise tar.TarError(f"a path too long to be kept: {os.fsdecode(name[:200])}...")
+            raise tar.TarError(f"a path too long to be kept: {name[:200].decode('utf-8', 'backslashreplace')}...")
         path = os.fsdecode(name)
         if path and not self._wanted(path):
             if member.kind == tar.FOLDER:

@@ -12,6 +12,7 @@ import posixpath
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from bakeoff.errors import SandboxError
 from bakeoff.files.inside import open_below, open_subfolder, relock, unlock
@@ -20,6 +21,7 @@ from bakeoff.sandboxes.base import Change
 
 _OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
 _OPEN = 96  # descriptors, as long as two folders of the way down can be open in each layer
+_NAMES = 200_000  # of one folder in one layer that are looked at: all are held, and an agent can make millions
 _MAX_PATH = 4095  # bytes; no path that is longer can be used anywhere
 
 
@@ -30,7 +32,7 @@ def changes_between(
 
     ``prepared`` are absolute paths that were made for the sandbox: they and the folders that lead to them are not told, what is
     in them is. ``owners``: the machine's ids that the files in the uppers have; without it owners are not compared.
-    Raises SandboxError in the end, with all the rest told, where a path was too long to be told.
+    Raises SandboxError in the end, with all the rest told, where a path was too long to be told, or a folder has too many names.
     """
     walk = _Walk(list(reversed(bases)), list(reversed(uppers)), prepared, owners)
     try:
@@ -39,6 +41,8 @@ def changes_between(
         walk.close()
     if walk.too_long:
         raise SandboxError(f"folders nested too deep to be listed: {_text(walk.too_long[:200])}...")
+    if walk.too_many:
+        raise SandboxError(f"more than {_NAMES} names in a folder: {_text(walk.too_many[:200])}")
 
 
 @dataclass
@@ -80,6 +84,7 @@ class _Walk:
         self._way: list[_Folder] = []
         self._open = max(2, _OPEN // (len(bases) + len(uppers)))
         self.too_long = b""
+        self.too_many = b""
 
     def close(self) -> None:
         for folder in self._way:
@@ -102,7 +107,13 @@ class _Walk:
                 self._way[-1 - self._open].close()
 
     def _enter(self, path: bytes, bases: _Layers, uppers: _Layers) -> None:
-        names = {os.fsencode(name) for fd in uppers.fds for name in os.listdir(fd)}
+        names: set[bytes] = set()
+        for fd in uppers.fds:
+            with os.scandir(fd) as entries:
+                found = [os.fsencode(entry.name) for entry in islice(entries, _NAMES + 1)]
+            names.update(found[:_NAMES])
+            if len(found) > _NAMES:
+                self.too_many = self.too_many or path or b"/"
         self._way.append(_Folder(path, bases, uppers, sorted(names, reverse=True)))
 
     @staticmethod

@@ -76,10 +76,13 @@ class FarHands:
         decode = msgspec.json.Decoder(Change).decode
         rest = b""
         stream = self._stream("changes", (*bases, *uppers), bases=len(bases), prepared=sorted(prepared), ids=self._ids)
-        async for piece in stream:
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                yield decode(line)
+        try:
+            async for piece in stream:
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    yield decode(line)
+        except OSError as error:  # code inside may be changing what is looked at
+            raise SandboxError(f"changes cannot be listed: {error}") from error
 
     async def resolve(self, root: int, user: str | None, ids: int) -> users.User:
         if users.is_root(user):

@@ -99,13 +99,13 @@ def prepare(root: int, wanted: Sequence[tuple[str, int]]) -> None:
     for path, mode in wanted:
         try:
             fd = inside.open_folder(root, path, mode=0o755)
+            try:
+                if mode == 0o777:
+                    os.fchmod(fd, mode)  # what an agent left there, in a snapshot, may take no mode
+            finally:
+                os.close(fd)
         except OSError as error:
             raise SandboxError(f"cannot make the folder {path} in the root: {error}") from error
-        try:
-            if mode == 0o777:
-                os.fchmod(fd, mode)
-        finally:
-            os.close(fd)
 
 
 def freeze(live: int, folder: str, name: str) -> None:

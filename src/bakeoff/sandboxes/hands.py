@@ -115,4 +115,6 @@ def _some(found: Iterator[Change]) -> tuple[list[Change], SandboxError | None]:
         batch.extend(islice(found, _BATCH))
     except SandboxError as error:
         return batch, error
+    except OSError as error:  # code inside may be changing what is looked at
+        return batch, SandboxError(f"changes cannot be listed: {error}")
     return batch, None

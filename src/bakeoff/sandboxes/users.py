@@ -37,13 +37,13 @@ def resolve(root: int, user: str | None, ids: int) -> User:
     accounts = _table(root, "etc/passwd", 7)
     groups = _table(root, "etc/group", 4)
     row = next((row for row in accounts if wanted in (row[0], row[2])), None)
-    if row is None and not wanted.isdigit():
+    if row is None and not _is_number(wanted):
         raise SandboxError(f"user {wanted!r} is not in /etc/passwd of the root file system")
     uid = _id(row[2] if row else wanted)
     gid = _id(row[3]) if row else uid
     if group:
         found = next((entry for entry in groups if group in (entry[0], entry[2])), None)
-        if found is None and not group.isdigit():
+        if found is None and not _is_number(group):
             raise SandboxError(f"group {group!r} is not in /etc/group of the root file system")
         gid = _id(found[2] if found else group)
     extra = tuple(_id(entry[2]) for entry in groups if row and row[0] in entry[3].split(","))
@@ -57,9 +57,14 @@ def resolve(root: int, user: str | None, ids: int) -> User:
 
 
 def _id(text: str) -> int:
-    if not text.isdigit() or len(text) > 10:
+    if not _is_number(text) or len(text) > 10:
         raise SandboxError(f"{text!r} in /etc/passwd or /etc/group is no id")
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    """Of plain digits alone: ``isdigit`` holds for others too, which are no number to ``int``."""
+    return text.isascii() and text.isdigit()
 
 
 def _table(root: int, path: str, columns: int) -> list[list[str]]:

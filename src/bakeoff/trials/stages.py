@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -214,8 +214,13 @@ class Stage:
         return verdict
 
     async def _check_sandboxes(self, error: Exception) -> None:
-        """Raises ``error`` unless the trial's sandbox still answers and a new one can be opened: then it came from what is inside."""
+        """Raises ``error`` unless the trial's sandbox still answers and a new one can be opened: then it came from what is inside.
+
+        What is inside ends first: it may hold all the processes that may be, and so keep the new one from being opened.
+        """
         try:
+            with suppress(SandboxError):
+                await self.live.end_processes()
             await check_works(self.live)
             async with self.bench.backend.open(self.environment, self.root, (), f"{self.mark}.check"):
                 pass

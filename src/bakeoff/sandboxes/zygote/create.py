@@ -1,6 +1,7 @@
 """From a request to a running bubblewrap: the namespaces' owner, the sources of mounts, and the first process."""
 
 import os
+import resource
 import signal
 
 from . import enter, seccomp, wire
@@ -16,6 +17,8 @@ MOUNTS = 16
 SHORT = f"{PLACE}/l"
 _LONG = 8  # layers of sandboxes with their long paths; of more, the paths are shortened
 COPIED = 64 << 20  # bytes of a root that is copied where its file system maps no owners: the host root has some 2 MiB
+# Counted for the user outside as well: without less for the sandboxes, one of them could leave nothing to the user's own programs.
+_COUNTED_OUTSIDE = (resource.RLIMIT_SIGPENDING, resource.RLIMIT_MSGQUEUE)
 OWN = ["/proc", "/dev", "/tmp"]  # where every sandbox has mounts of its own
 
 
@@ -181,6 +184,10 @@ class Maker:
             for source, target, shifted in sources:
                 if not shifted or not self.base or not self._bind_mapped(source, target):
                     sys_.bind(source, target)  # owners show as nobody where they cannot be had: it is only read
+        for which in _COUNTED_OUTSIDE:  # a user namespace keeps the limits of who makes it, for all in it together
+            soft, hard = resource.getrlimit(which)
+            if soft != resource.RLIM_INFINITY:
+                resource.setrlimit(which, (soft // 2, hard))
         sys_.unshare(sys_.CLONE_NEWUSER)
         os.write(tell, b"1")
         if not os.read(wait, 1):

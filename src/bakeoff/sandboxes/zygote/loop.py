@@ -15,6 +15,9 @@ _LOOK_EVERY = 1  # milliseconds, while something was killed and is not yet gone
 _GIVE_UP_AFTER = 10.0  # seconds
 _STRIKE_EVERY = 0.1  # seconds
 _REAPED_WITHIN = 0.05  # seconds, by a tracer that means well
+_DESCRIBED_WITHIN = (
+    0.25  # seconds: thousands of processes may each hold many descriptors, and all sandboxes wait meanwhile
+)
 _OUTRUN_AFTER = 0.5  # seconds after which a tree that grows as fast as it is killed is ended as a whole
 
 
@@ -230,10 +233,11 @@ class Loop:
     def describe(self, box: Box, pids: list[int], keep: frozenset[str]) -> list[tuple[int, str, bool]]:
         sockets = tree.listening(box.pid) if pids else frozenset[str]()
         found: list[tuple[int, str, bool]] = []
+        deadline = time.monotonic() + _DESCRIBED_WITHIN
         for pid in pids:
             names = tree.names(pid)
             if keep.isdisjoint(names):
-                found.append((tree.inner_pid(pid), names[0], bool(sockets) and tree.holds(pid, sockets)))
+                found.append((tree.inner_pid(pid), names[0], bool(sockets) and tree.holds(pid, sockets, deadline)))
         return found
 
     def targets(self, ending: Ending) -> list[int]:

@@ -302,7 +302,10 @@ class SandboxedLoop(Loop):
             first, box.world = box.world.pid, None  # it may be seen for a moment after it is told to be dead
         if not any(pid != first for pid in self.listed(box)):
             return True
-        pid = self._fork(box.pidfd, os.fork)
+        try:
+            pid = self._fork(box.pidfd, os.fork)
+        except OSError:
+            return False  # they may hold every process that may be: some are to end one by one first
         if pid == 0:
             code = 1
             try:

@@ -1,6 +1,11 @@
 """Which processes live in a sandbox, as the zygote sees them from outside (its own process numbers)."""
 
 import os
+import time
+
+_CLOCK_EVERY = 256  # descriptors
+_NAME = 4096  # bytes of a command line, which can have megabytes, in each of thousands of processes
+_ANY = 1 << 62
 
 
 def children(pid: int) -> list[int]:
@@ -56,7 +61,7 @@ def names(pid: int) -> list[str]:
     """The command's name as the kernel has it, and the last part of its first argument."""
     try:
         comm = _read(f"/proc/{pid}/comm").rstrip("\n")
-        first = _read(f"/proc/{pid}/cmdline").split("\0", 1)[0]
+        first = _read(f"/proc/{pid}/cmdline", _NAME).split("\0", 1)[0]
     except OSError:
         return ["?"]
     return [comm, first.rsplit("/", 1)[-1].split(" ")[0].rstrip(":")]
@@ -88,12 +93,20 @@ def listening(first: int) -> set[str]:
     return found
 
 
-def holds(pid: int, sockets: set[str] | frozenset[str]) -> bool:
-    folder = f"/proc/{pid}/fd"
-    try:
-        return any(os.readlink(f"{folder}/{fd}") in sockets for fd in os.listdir(folder))
-    except OSError:
+def holds(pid: int, sockets: set[str] | frozenset[str], deadline: float) -> bool:
+    """Whether the process has one of these open, as far as that is found before the ``deadline`` of the monotonic clock."""
+    if time.monotonic() > deadline:
         return False
+    try:
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            for number, entry in enumerate(entries):
+                if number % _CLOCK_EVERY == 0 and time.monotonic() > deadline:
+                    return False
+                if os.readlink(entry.path) in sockets:
+                    return True
+    except OSError:
+        pass
+    return False
 
 
 def _stat(pid: int) -> list[str]:
@@ -103,12 +116,13 @@ def _stat(pid: int) -> list[str]:
         return ["X"]
 
 
-def _read(path: str) -> str:
+def _read(path: str, most: int = _ANY) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts: list[bytes] = []
-        while part := os.read(fd, 1 << 16):
+        while most > 0 and (part := os.read(fd, min(most, 1 << 16))):
             parts.append(part)
+            most -= len(part)
         return b"".join(parts).decode("utf-8", "replace")
     finally:
         os.close(fd)

@@ -46,11 +46,18 @@ class Count:
         """Whether to stop: the answer is known, or the time is over."""
         if self.bytes > self._most_bytes or self.entries > self._most_entries:
             self.whole = False
-        elif self.entries % _CLOCK_EVERY == 0 and time.monotonic() > self._deadline:
-            self.whole = False
-            self._most_entries = -1  # no further look at the clock: it is over
+        elif self.entries % _CLOCK_EVERY == 0:
+            return self.late()
         else:
             return False
+        return True
+
+    def late(self) -> bool:
+        """Whether the time is over."""
+        if time.monotonic() <= self._deadline:
+            return False
+        self.whole = False
+        self._most_entries = -1  # no further look at the clock: it is over
         return True
 
 
@@ -134,7 +141,9 @@ def add_nameless(pids: list[int], count: Count) -> None:
                 held = os.listdir(f"/proc/{pid}/{kind}")
             except OSError:
                 continue  # it has ended
-            for name in held:
+            for number, name in enumerate(held):
+                if number % _CLOCK_EVERY == 0 and count.late():
+                    return
                 path = f"/proc/{pid}/{kind}/{name}"
                 try:
                     found = os.stat(path)
