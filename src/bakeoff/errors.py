@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""The numbers of an OSError where a disk is full: that ends a run, which then can be resumed."""
 
 
 class BakeoffError(Exception):

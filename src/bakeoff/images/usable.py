@@ -11,7 +11,14 @@ from bakeoff.files import inside
 from bakeoff.images.machines import HEADER, foreign
 
 _SHELL = "/bin/sh"
-_MOUNTED = ("proc", "dev", "tmp")  # a sandbox has its own there, and nothing is mounted through a link
+_MOUNTED = (
+    "proc",
+    "dev",
+    "tmp",
+    "tests",
+    "logs",
+    "logs/verifier",
+)  # a sandbox has its own there, and never through a link
 
 
 def check_usable(folder: Path, named: str) -> os.stat_result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -13,7 +12,7 @@ import msgspec
 
 from bakeoff.agents.base import Agent
 from bakeoff.agents.registry import locked_agent
-from bakeoff.errors import ImageError, InputError, ModelError, SandboxError, Unsupported
+from bakeoff.errors import NO_SPACE, ImageError, InputError, ModelError, SandboxError, Unsupported
 from bakeoff.files.remove import remove_path
 from bakeoff.records.outcomes import RETRIED, Flag, Outcome, passed
 from bakeoff.records.results import Digests, Limits, Resources, TrialResult
@@ -30,7 +29,6 @@ from bakeoff.trials.stages import AgentEnd, Stage, StepEnd
 from bakeoff.verifiers.reward import choose
 
 Deliver = Callable[[TrialResult], Awaitable[None]]
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Finding(msgspec.Struct):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 
 from bakeoff.agents.base import Agent, AgentClaim, AgentContext, Solution
 from bakeoff.agents.contract import DEFAULT_PATH, contract_env
-from bakeoff.errors import ImageError, SandboxError, Unsupported
+from bakeoff.errors import NO_SPACE, ImageError, InputError, ModelError, SandboxError, Unsupported
 from bakeoff.files.pack import TooMuch
 from bakeoff.files.tree import pack_folder
 from bakeoff.images.root import Root
@@ -176,11 +177,15 @@ class Stage:
             if self.agent.needs.where == "host":
                 reclaim(self.folder, before)
             verdict = await self._judged(step, limits, end, flags, final=final)
-        except (ImageError, SandboxError) as error:
-            if not touched:
+        except (InputError, Unsupported, ModelError):
+            raise
+        except Exception as error:  # whatever it is: once an agent has worked there, it may be its doing
+            if not touched or (isinstance(error, OSError) and error.errno in NO_SPACE):
                 raise
             await self._check_sandboxes(error)
-            verdict = Verdict(fault="error", detail=f"not possible on what the agent left: {error}")
+            if not isinstance(error, ImageError | SandboxError):
+                self.recorder.emit("error", {"traceback": traceback.format_exc()})
+            verdict = Verdict(fault="error", detail=f"not possible on what the agent left: {error!s:.1000}")
         return StepEnd(name=step.name, agent=end, verdict=verdict, flags=frozenset(flags), used=used)
 
     async def _set_up(self, step: Step, limits: Limits) -> None:

@@ -14,12 +14,23 @@ LIVE = f"{PLACE}/live"
 WHEEL = f"{PLACE}/wheel"
 EMPTY = f"{PLACE}/empty"
 MOUNTS = 16
+_INOTIFY = 32  # the machine has 128 for all sandboxes of a user together, as it counts them
 SHORT = f"{PLACE}/l"
 _LONG = 8  # layers of sandboxes with their long paths; of more, the paths are shortened
 COPIED = 64 << 20  # bytes of a root that is copied where its file system maps no owners: the host root has some 2 MiB
 # Counted for the user outside as well: without less for the sandboxes, one of them could leave nothing to the user's own programs.
 _COUNTED_OUTSIDE = (resource.RLIMIT_SIGPENDING, resource.RLIMIT_MSGQUEUE)
 OWN = ["/proc", "/dev", "/tmp"]  # where every sandbox has mounts of its own
+
+
+def _allow(what: str, most: int) -> None:
+    """Bound what the present user namespace can hold of something."""
+    try:
+        with open(f"/proc/sys/user/max_{what}", "w") as limit:
+            limit.write(str(most))
+    except FileNotFoundError:
+        if not most:
+            raise  # a protection; anything else is a kernel's that does not have it
 
 
 class Maker:
@@ -193,8 +204,8 @@ class Maker:
         if not os.read(wait, 1):
             os._exit(1)
         if not guard.user_namespaces:
-            with open("/proc/sys/user/max_user_namespaces", "w") as limit:
-                limit.write("0")
+            _allow("user_namespaces", 0)
+        _allow("inotify_instances", _INOTIFY)
         if self.count > 1:
             os.setgroups([])
         os.setresgid(0, 0, 0)

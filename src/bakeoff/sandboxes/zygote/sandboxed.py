@@ -273,8 +273,8 @@ class SandboxedLoop(Loop):
         uid, apart = message["uid"], message["apart"]
         if group := box.groups.get(apart):
             group.join()
-        # Without groups, processes are counted for the whole sandbox, and what is left there could keep a judge from starting any.
-        limits = box.limits if group or not apart else {**box.limits, "processes": 0}
+        # Without groups, processes are counted for the whole sandbox, and what is left there must not keep a judge from starting any.
+        limits = box.limits if group or not apart else {**box.limits, "processes": 4 * box.limits["processes"]}
         rlimits.apply(limits, self.hierarchy.controllers, box.number)
         enter.enter(self._place(box, apart), box.namespaces, box.guard)
         os.setsid()
