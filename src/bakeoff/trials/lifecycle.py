@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,7 +25,7 @@ from bakeoff.trials.bench import Bench
 from bakeoff.trials.packet import Refused
 from bakeoff.trials.recorder import Recorder
 from bakeoff.trials.rewards import combine, meets
-from bakeoff.trials.scores import write_run, write_score
+from bakeoff.trials.scores import has_artifacts, write_run, write_score
 from bakeoff.trials.spec import TrialSpec
 from bakeoff.trials.stages import AgentEnd, Stage, StepEnd
 from bakeoff.verifiers.reward import choose
@@ -89,7 +91,13 @@ async def _run_try(spec: TrialSpec, task: Task, bench: Bench, deliver: Deliver, 
             result = _result(spec, task, bench, agent, finding, recorder, started, number)
             ended = finding.steps[-1].agent.claim.exit if finding.steps else None
             write_run(folder, spec, task, agent, result, ended)
-            write_score(folder, task, result, [end.verdict for end in finding.steps])
+            scored = partial(write_score, folder, task, result, [end.verdict for end in finding.steps])
+            if has_artifacts(folder):
+                await asyncio.to_thread(
+                    scored
+                )  # to hash what was handed in can take long, and other trials' clocks run
+            else:
+                scored()
             recorder.emit("run_completed", {"outcome": str(result.outcome), "reward": result.reward})
             if last:
                 await deliver(result)

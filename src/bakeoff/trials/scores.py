@@ -116,6 +116,15 @@ def _snippet(path: Path) -> str:
     return read_part(path, SNIPPET).decode("utf-8", "replace")
 
 
+def has_artifacts(folder: Path) -> bool:
+    """Whether anything was handed in, into the folder of a trial."""
+    try:
+        with os.scandir(folder / "artifacts") as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
+
+
 def _artifact_hashes(folder: Path) -> dict[str, str]:
     """Hashes of the regular files below ``folder``, by path relative to it; links are not followed, nor what is too deep for a path."""
     found: dict[str, str] = {}
