@@ -16,6 +16,7 @@ from bakeoff.tasks.protections import PROTECTIONS
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "sandboxes"))
 
 from attacks import CLASSES, Attack
+from limiting import TABLE
 
 # What a task asks for where the answer depends on it.
 CONTROLLERS = ("memory", "pids", "cpu")
@@ -35,7 +36,7 @@ NOTES = {
 
 
 def page(generated: str) -> str:
-    return "\n".join([generated, *_stopped(), *_liftable(), *_fields()]) + "\n"
+    return "\n".join([generated, *_stopped(), *_taken(), *_liftable(), *_fields()]) + "\n"
 
 
 def _stopped() -> Iterable[str]:
@@ -72,6 +73,20 @@ def _line(attack: Attack) -> str:
     )
     process = {"anyone": "no", "root": "no, as root"}.get(attack.outside, "not tried")
     return f"| {attack.tries} | {'; '.join(notes)} | {attack.outcome} | {user} | {process} |"
+
+
+def _taken() -> Iterable[str]:
+    yield from (
+        "",
+        "### More than its share",
+        "",
+        "Other sandboxes go on, and so does this one with what is started in it next.",
+        "",
+        "| what is taken | bubblewrap | bubblewrap without control groups | process |",
+        "| --- | --- | --- | --- |",
+    )
+    for row in TABLE:
+        yield f"| {' | '.join(row)} |"
 
 
 def _liftable() -> Iterable[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 from conformance import Conformance, Opener
+from limiting import Limits
 
 from bakeoff.images.host import host_root
-from bakeoff.sandboxes.base import Mount, Sandbox
+from bakeoff.sandboxes.base import Mount, Sandbox, Support
 from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
 from bakeoff.tasks.model import Environment, Network, NetworkMode
 
@@ -41,5 +42,17 @@ async def box(opener: Opener) -> AsyncIterator[Sandbox]:
         yield opened
 
 
+@pytest.fixture
+async def enforced(backend: BubblewrapBackend) -> Collection[str]:
+    await backend.check()
+    fields = ("environment.memory_mb", "environment.cpus", "environment.storage_mb")
+    answers = backend.supports(Environment(fields=fields))
+    return [field for field in fields if answers[field] is Support.ENFORCED]
+
+
 class TestBubblewrap(Conformance):
+    pass
+
+
+class TestLimits(Limits):
     pass
