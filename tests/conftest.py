@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from debian import debian_tar
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ORDINARY_ID = 12345
+MADE = ("/bakeoff-test", "/logs", "/tests", "/solution", "/task_packet")
 
 
 def need(name: str, ok: bool, reason: str) -> None:
@@ -34,6 +36,19 @@ def need(name: str, ok: bool, reason: str) -> None:
 def require_fixture() -> Callable[[str, bool, str], None]:
     """``require(name, ok, reason)`` for tests of engines that this machine may lack."""
     return need
+
+
+@pytest.fixture
+def machine_alone() -> Iterator[None]:
+    """For tests that write to fixed folders of this machine: one at a time, whoever runs them in whichever process."""
+    fd = os.open(Path(tempfile.gettempdir()) / "bakeoff-tests.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if there := [path for path in MADE if os.path.lexists(path)]:
+            pytest.skip(f"this machine has {', '.join(there)}, which tests would have to make")
+        yield
+    finally:
+        os.close(fd)
 
 
 @pytest.fixture(scope="session", autouse=True)
