@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tempfile
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from bakeoff.images.host import host_root
 from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
-from perf.sandbox import ENV, ENVIRONMENT
+from perf.sandbox import ENV, ENVIRONMENT, own_home
 
 
 def available_mb() -> float:
@@ -53,15 +52,8 @@ async def _measure(count: int) -> dict[str, float]:
 
 def idle(count: int = 500) -> dict[str, float]:
     """``seconds`` to open ``count`` sandboxes and run one command in each, and MB that the machine and the processes take then."""
-    kept = os.environ.get("BAKEOFF_HOME")
-    with tempfile.TemporaryDirectory(prefix="bakeoff-perf-") as place:
-        os.environ["BAKEOFF_HOME"] = place
-        try:
-            return asyncio.run(_measure(count))
-        finally:
-            os.environ.pop("BAKEOFF_HOME")
-            if kept is not None:
-                os.environ["BAKEOFF_HOME"] = kept
+    with own_home():
+        return asyncio.run(_measure(count))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bakeoff.images.host import host_root
@@ -20,6 +22,20 @@ from bakeoff.tasks.model import Environment, Network, NetworkMode
 EXECS = 3
 ENV = {"PATH": "/usr/bin:/bin"}
 ENVIRONMENT = Environment(root="host", network=Network(mode=NetworkMode.NONE))
+
+
+@contextmanager
+def own_home() -> Generator[None]:
+    """A new BAKEOFF_HOME for as long as this lasts."""
+    kept = os.environ.get("BAKEOFF_HOME")
+    with tempfile.TemporaryDirectory(prefix="bakeoff-perf-") as place:
+        os.environ["BAKEOFF_HOME"] = place
+        try:
+            yield
+        finally:
+            os.environ.pop("BAKEOFF_HOME")
+            if kept is not None:
+                os.environ["BAKEOFF_HOME"] = kept
 
 
 def bare_bubblewrap_cycle() -> float:
@@ -92,15 +108,8 @@ async def _measure(repeat: int) -> dict[str, float]:
 
 def compare(repeat: int = 25) -> dict[str, float]:
     """``bare_ms`` and ``cycle_ms`` (medians), their ``ratio``, and ``exec_ms``; in a home of its own."""
-    kept = os.environ.get("BAKEOFF_HOME")
-    with tempfile.TemporaryDirectory(prefix="bakeoff-perf-") as place:
-        os.environ["BAKEOFF_HOME"] = place
-        try:
-            return asyncio.run(_measure(repeat))
-        finally:
-            os.environ.pop("BAKEOFF_HOME")
-            if kept is not None:
-                os.environ["BAKEOFF_HOME"] = kept
+    with own_home():
+        return asyncio.run(_measure(repeat))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from bakeoff.images.host import host_root
+from bakeoff.sandboxes.base import Sandbox
+from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
+from bakeoff.tasks.model import Environment, Network, NetworkMode
+
 sys.path.insert(0, str(Path(__file__).parent))  # the suite is a module of its own that later backends import
-pytest.register_assert_rewrite("attacking", "haunting")  # so that a failure there says what was compared
+pytest.register_assert_rewrite("attacking", "haunting", "limiting")  # so that a failure there says what was compared
+
+ENVIRONMENT = Environment(root="host", network=Network(mode=NetworkMode.NONE))
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[BubblewrapBackend]:
+    made = BubblewrapBackend()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def box(backend: BubblewrapBackend) -> AsyncIterator[Sandbox]:
+    async with backend.open(ENVIRONMENT, host_root(), [], "job/run") as opened:
+        yield opened

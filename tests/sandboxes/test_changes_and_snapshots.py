@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -22,13 +21,6 @@ from bakeoff.tasks.model import Environment
 
 USR = [Mount("/usr", "/usr")]
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has one id, and no files of others")
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[BubblewrapBackend]:
-    made = BubblewrapBackend()
-    yield made
-    await made.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,6 @@ def mark() -> str:
 def nothing_left(monkeypatch: pytest.MonkeyPatch, mark: str) -> Iterator[None]:
     with leftovers.none_expected(mark, monkeypatch):
         yield
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[BubblewrapBackend]:
-    made = BubblewrapBackend()
-    yield made
-    await made.close()
 
 
 def nothing(found: dict[str, Any]) -> bool:

@@ -18,27 +18,12 @@ from conformance import PATH, content, entry, fetch, finish, pack, read, sh
 
 from bakeoff.errors import SandboxError
 from bakeoff.files import inside, tar
-from bakeoff.images.host import host_root
 from bakeoff.sandboxes import filework, transfer
 from bakeoff.sandboxes.base import Change, Sandbox
-from bakeoff.sandboxes.bubblewrap import BubblewrapBackend
 from bakeoff.tasks.model import Environment, Network, NetworkMode
 
 ENVIRONMENT = Environment(root="host", network=Network(mode=NetworkMode.NONE))
 PYTHON = "/usr/bin/python3"
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[BubblewrapBackend]:
-    made = BubblewrapBackend()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def box(backend: BubblewrapBackend) -> AsyncIterator[Sandbox]:
-    async with backend.open(ENVIRONMENT, host_root(), [], "job/run") as opened:
-        yield opened
 
 
 async def python(box: Sandbox, script: str, **more: object) -> bytes:

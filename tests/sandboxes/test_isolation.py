@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -23,19 +22,6 @@ from bakeoff.tasks.model import Environment, Network, NetworkMode
 
 ENVIRONMENT = Environment(root="host", network=Network(mode=NetworkMode.NONE))
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="one id alone is mapped for an ordinary user")
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[BubblewrapBackend]:
-    made = BubblewrapBackend()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def box(backend: BubblewrapBackend) -> AsyncIterator[Sandbox]:
-    async with backend.open(ENVIRONMENT, host_root(), [], "job/run") as opened:
-        yield opened
 
 
 async def test_an_exit_status_cannot_be_forged(box: Sandbox) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +28,6 @@ from bakeoff.tasks.model import Environment, Network, NetworkMode
 ENVIRONMENT = Environment(root="host", network=Network(mode=NetworkMode.NONE))
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's files belong to one id")
 WORLD = 0o777
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[BubblewrapBackend]:
-    made = BubblewrapBackend()
-    yield made
-    await made.close()
 
 
 @pytest.fixture
