@@ -39,6 +39,13 @@ def require_fixture() -> Callable[[str, bool, str], None]:
 
 
 @pytest.fixture
+def instead_of_a_users_run() -> None:
+    """For tests that run others as an ordinary user. Whoever runs all of them as one besides says so in BAKEOFF_USER_RUN."""
+    if os.geteuid() != 0 or os.environ.get("BAKEOFF_USER_RUN"):
+        pytest.skip("an ordinary user runs them by itself")
+
+
+@pytest.fixture
 def machine_alone() -> Iterator[None]:
     """For tests that write to fixed folders of this machine: one at a time, whoever runs them in whichever process."""
     fd = os.open(Path(tempfile.gettempdir()) / "bakeoff-tests.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)

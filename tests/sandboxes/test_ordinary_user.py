@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,28 +27,34 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0, reason="whoever runs this is an ordinary user already: the suites themselves did it"
-)
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("ids", ["one", "many"])
-def test_the_suites_hold_for_an_ordinary_user(
-    ordinary_user: OrdinaryUser, ids: str, require: Callable[[str, bool, str], None]
-) -> None:
+def suites_as(user: OrdinaryUser, ids: str, names: Sequence[str], require: Callable[[str, bool, str], None]) -> None:
+    """Run test modules as an ordinary user whose sandboxes have ``one`` id or ``many``."""
     # Without new privileges newuidmap's setuid bit means nothing, and one id is all there is.
     prefix = ["setpriv", "--no-new-privs"] if ids == "one" else []
-    counted = ordinary_user.run([*prefix, ordinary_user.python, "-c", COUNT])
+    counted = user.run([*prefix, user.python, "-c", COUNT])
     require("subuids", ids == "one" or int(counted.stdout) > 1, "this user has no subordinate ids")
     assert ids == "many" or int(counted.stdout) == 1, counted.stderr
-    names = ["bubblewrap"]  # with many ids, an ordinary user's own run of all tests does the rest
-    if ids == "one":
-        names += ["isolation", "attacks", "files_attacked", "changes_and_snapshots"]
     suites = [HERE / f"test_{name}.py" for name in names]
     options = ["-q", "-p", "no:cacheprovider", "--timeout", "60", "-k", "not gigabyte"]
-    done = ordinary_user.run(
-        [*prefix, ordinary_user.python, "-m", "pytest", *options, *suites], cwd=HERE.parent.parent, timeout=280
-    )
+    done = user.run([*prefix, user.python, "-m", "pytest", *options, *suites], cwd=HERE.parent.parent, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's run has the ids that this user has")
+@pytest.mark.timeout(300)
+def test_the_suites_hold_for_an_ordinary_user_with_one_id(
+    ordinary_user: OrdinaryUser, require: Callable[[str, bool, str], None]
+) -> None:
+    names = ("bubblewrap", "isolation", "attacks", "files_attacked", "changes_and_snapshots")
+    suites_as(ordinary_user, "one", names, require)
+
+
+@pytest.mark.usefixtures("instead_of_a_users_run")
+@pytest.mark.timeout(300)
+def test_the_suites_hold_for_an_ordinary_user_with_many(
+    ordinary_user: OrdinaryUser, require: Callable[[str, bool, str], None]
+) -> None:
+    suites_as(ordinary_user, "many", ("bubblewrap", "attacks"), require)
 
 
 CHECK = """
