@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bakeoff.errors import InputError
 from bakeoff.tasks import humaneval
 from bakeoff.tasks.datasets import Filters, load_dataset
-from bakeoff.tasks.humaneval_check import Decoder, encode
+from bakeoff.tasks.humaneval_data import Decoder, encode
 from bakeoff.tasks.model import NetworkMode, Task, Visibility, read_file
 
 TASKS = humaneval.load()

@@ -14,7 +14,7 @@ from msgspec import Struct
 from bakeoff.errors import InputError
 from bakeoff.tasks.folder import digest, in_memory
 from bakeoff.tasks.harbor_steps import sealed_verifier
-from bakeoff.tasks.humaneval_check import encode
+from bakeoff.tasks.humaneval_data import encode
 from bakeoff.tasks.model import AgentLimits, Environment, Network, NetworkMode, Step, Task, VerifierSpec, Visibility
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([a-z]+)(?=[ \t]*$|[ \t]+import\b)", re.MULTILINE)
@@ -68,7 +68,11 @@ def load(source: Path | None = None, *, dataset: str = "humaneval") -> tuple[Tas
     """The 164 tasks ``humaneval/000`` to ``humaneval/163``. They come with the package: there is no ``source`` to name."""
     if source is not None:
         raise InputError("this format reads the installed package", where=str(source), wanted="no path")
-    check = (Path(__file__).parent / "humaneval_check.py").read_bytes()
+    here = Path(__file__).parent
+    judge = {
+        "tests/check.py": (here / "humaneval_check.py").read_bytes(),
+        "tests/humaneval_data.py": (here / "humaneval_data.py").read_bytes(),
+    }
     environment = Environment(
         root="host",
         network=Network(NetworkMode.NONE),
@@ -77,10 +81,10 @@ def load(source: Path | None = None, *, dataset: str = "humaneval") -> tuple[Tas
         fields=("metadata.bakeoff.needs", "metadata.bakeoff.root"),
     )
     release = version()
-    return tuple(_task(problem, dataset, release, environment, check) for problem in problems())
+    return tuple(_task(problem, dataset, release, environment, judge) for problem in problems())
 
 
-def _task(problem: Problem, dataset: str, release: str, environment: Environment, check: bytes) -> Task:
+def _task(problem: Problem, dataset: str, release: str, environment: Environment, judge: dict[str, bytes]) -> Task:
     number = problem.task_id.rpartition("/")[2]
     instruction = _instruction(problem)
     solution = problem.prompt + problem.canonical_solution
@@ -88,7 +92,7 @@ def _task(problem: Problem, dataset: str, release: str, environment: Environment
         {
             "instruction.md": (instruction.encode(), Visibility.AGENT, 0o644),
             "tests/test.sh": (_TEST_SH, Visibility.VERIFIER, 0o755),
-            "tests/check.py": (check, Visibility.VERIFIER, 0o644),
+            **{path: (data, Visibility.VERIFIER, 0o644) for path, data in judge.items()},
             "tests/problem": (_hidden(problem), Visibility.VERIFIER, 0o644),
             "solution/solve.sh": (_solve(solution), Visibility.HARNESS, 0o755),
         }

@@ -1,7 +1,9 @@
-"""Judge a HumanEval solution. Runs alone inside a sandbox, as ``/tests/check.py``, on any Python from 3.8 with nothing installed.
+"""Judge a HumanEval solution.
+
+Runs inside a sandbox, as ``/tests/check.py`` beside its ``humaneval_data.py``, on any Python from 3.8 with nothing installed.
 
 Two processes. The *judge* holds the tests and does every comparison. The *worker* was forked before the judge read the tests,
-gives up what rights it has, and runs the solution; all that passes between them is plain data in the encoding below. So the
+gives up what rights it has, and runs the solution; all that passes between them is plain data, encoded. So the
 solution never shares a process, a stack or a heap with an expected value, and what it patches is only its own.
 
 Before any line of the solution runs, the judge has read the tests and removed them from the disk. Before the reward is
@@ -23,9 +25,19 @@ import struct
 import sys
 import time
 
+TYPE_CHECKING = False  # the name that type checkers know; its module is not worth the time to load
+if TYPE_CHECKING or __package__:
+    from bakeoff.tasks.humaneval_data import Decoder, encode
+else:
+    # Beside this file, whose folder Python's isolated mode leaves out; and on no path of the solution's afterwards.
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from humaneval_data import Decoder, encode
+
+    del sys.path[0]
+
 MESSAGE_LIMIT = 4 << 20
 SOURCE_LIMIT = 1 << 20
-DEPTH_LIMIT = 60
 NOBODY = 65534
 SIGKILL = 9
 SIGSTOP = 19
@@ -38,99 +50,6 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 class Failed(Exception):
     """The solution is wrong, for a reason that may be told."""
-
-
-# ---- plain data ------------------------------------------------------------------------------------------------------
-
-
-def encode(value: object, depth: int = 0) -> bytes:
-    """Plain data as bytes; TypeError for anything else. Of a subclass only the plain part is sent."""
-    if depth > DEPTH_LIMIT:
-        raise TypeError("nested too deeply")
-    if value is None:
-        return b"n"
-    if isinstance(value, bool):
-        return b"y" if value else b"z"
-    if isinstance(value, int):
-        number = int(value)
-        return _sized(b"i", number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True))
-    if isinstance(value, float):
-        return _sized(b"f", float(value).hex().encode())
-    if isinstance(value, complex):
-        return b"c" + encode(value.real) + encode(value.imag)
-    if isinstance(value, str):
-        return _sized(b"s", str(value).encode("utf-8", "surrogatepass"))
-    if isinstance(value, (bytes, bytearray)):
-        return _sized(b"b", bytes(value))
-    if isinstance(value, dict):
-        pairs = [part for key, item in value.items() for part in (key, item)]  # pyright: ignore[reportUnknownVariableType] - any dict
-        return _many(b"d", pairs, depth)  # pyright: ignore[reportUnknownArgumentType]
-    for tag, kind in ((b"l", list), (b"t", tuple), (b"e", set), (b"o", frozenset)):
-        if isinstance(value, kind):
-            return _many(tag, list(value), depth)  # pyright: ignore[reportUnknownArgumentType] - items of any type
-    raise TypeError("not plain data")
-
-
-def _sized(tag: bytes, data: bytes) -> bytes:
-    return tag + struct.pack(">I", len(data)) + data
-
-
-def _many(tag: bytes, items: list[object], depth: int) -> bytes:
-    return tag + struct.pack(">I", len(items)) + b"".join(encode(item, depth + 1) for item in items)
-
-
-class Decoder:
-    """Reads one encoded value. Raises ValueError, TypeError or struct.error for whatever is not one; makes builtins alone."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def whole(self) -> object:
-        value = self.value(0)
-        if self.at != len(self.data):
-            raise ValueError("something follows")
-        return value
-
-    def take(self, size: int) -> bytes:
-        part = self.data[self.at : self.at + size]
-        if len(part) != size:
-            raise ValueError("cut off")
-        self.at += size
-        return part
-
-    def count(self) -> int:
-        size: int = struct.unpack(">I", self.take(4))[0]
-        if size > len(self.data) - self.at:
-            raise ValueError("cut off")
-        return size
-
-    def value(self, depth: int) -> object:
-        if depth > DEPTH_LIMIT:
-            raise ValueError("nested too deeply")
-        tag = self.take(1)
-        if tag in b"nyz":
-            return {b"n": None, b"y": True, b"z": False}[tag]
-        if tag == b"c":
-            return complex(float(str(self.value(depth + 1))), float(str(self.value(depth + 1))))
-        if tag == b"i":
-            return int.from_bytes(self.take(self.count()), "big", signed=True)
-        if tag == b"f":
-            return float.fromhex(self.take(self.count()).decode())
-        if tag == b"s":
-            return self.take(self.count()).decode("utf-8", "surrogatepass")
-        if tag == b"b":
-            return self.take(self.count())
-        items = [self.value(depth + 1) for _ in range(self.count())]
-        if tag == b"d":
-            return {items[at]: items[at + 1] for at in range(0, len(items) - 1, 2)}
-        if tag == b"l":
-            return items
-        if tag == b"t":
-            return tuple(items)
-        if tag in b"eo":
-            return set(items) if tag == b"e" else frozenset(items)
-        raise ValueError("unknown tag")
 
 
 # ---- messages --------------------------------------------------------------------------------------------------------
