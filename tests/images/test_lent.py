@@ -18,15 +18,15 @@ from bakeoff.tasks.model import Environment, Network, NetworkMode
 
 
 @pytest.fixture
-def interpreter(tmp_path: Path) -> Path:
+def interpreter(tmp_path: Path, require: Callable[[str, bool, str], None]) -> Path:
     """An interpreter with its library in a folder that nobody else may enter, with a file beside it that is nobody's business."""
     asked = "import os, sys; print(os.path.dirname(os.__file__), *sys.version_info[:2])"
     program = next(
         (path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path)), sys.executable
     )
     said = subprocess.run([program, "-c", asked], capture_output=True, text=True, timeout=20, check=True).stdout.split()
-    if said[1:] != [str(part) for part in sys.version_info[:2]]:
-        pytest.skip("the machine's python3 is of another version than the tests'")
+    same = said[1:] == [str(part) for part in sys.version_info[:2]]
+    require("python3", same, "the machine's is of another version than the tests'")
     library = Path(said[0])
     tmp_path.chmod(0o700)
     base = tmp_path / "home" / "pythons" / "own"
@@ -70,9 +70,9 @@ def test_a_folder_of_the_machine_is_not_lent(base: str) -> None:
     assert not lent.can_be_lent(Path(base), ())
 
 
-def test_nothing_is_lent_where_usr_has_a_python3(caches: None) -> None:
-    if not os.path.realpath(shutil.which("python3", path=DEFAULT_PATH) or "/").startswith("/usr/"):
-        pytest.skip("this machine has no python3 in /usr")
+def test_nothing_is_lent_where_usr_has_a_python3(caches: None, require: Callable[[str, bool, str], None]) -> None:
+    found = os.path.realpath(shutil.which("python3", path=DEFAULT_PATH) or "/")
+    require("python3", found.startswith("/usr/"), "this machine has none in /usr")
     assert lent.lent_interpreter() is None
     assert host.host_root().lent == ()
     assert lent.lent_env() == {}

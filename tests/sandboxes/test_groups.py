@@ -319,21 +319,19 @@ def test_an_ordinary_user_without_a_delegated_group_is_told_why(ordinary_user: A
     ran = ordinary_user.run([ordinary_user.python, "-IS", "-c", FIND, package, token])
     version, controllers, reason = json.loads(ran.stdout)
     if version:
-        pytest.skip("this user has a delegated group")
+        pytest.skip("this user has a delegated group, and what it can limit is another test's")
     assert controllers == []
     assert "cannot be limited" in reason
     assert "root" in reason
 
 
-def test_a_read_only_controller_is_missing_and_the_rest_is_used(hierarchy: Hierarchy) -> None:
-    if hierarchy.version != 1:
-        pytest.skip("the controllers are not mounted apart")
+def test_a_read_only_controller_is_missing_and_the_rest_is_used(hierarchy: Hierarchy, require: Require) -> None:
+    require("cgroup1", hierarchy.version == 1, "the controllers are not mounted apart")
     folder = next(place.path for place in hierarchy.places if "pids" in place.controllers).rpartition("/")[0]
     token = secrets.token_hex(6)
     version, controllers, reason = found_with(token, "private", f"ro:{folder}")
     mounted_at_group = folder in [mount.point for mount in places.mounts(places.read("/proc/self/mountinfo"))]
-    if not mounted_at_group:
-        pytest.skip("this process's group is not where the controller is mounted")
+    require("cgroup1", mounted_at_group, "this process's group is not where the controller is mounted")
     assert (version, controllers) == (1, ["cpu", "memory"])
     assert "processes cannot be limited" in reason
     assert "Read-only file system" in reason
