@@ -14,11 +14,15 @@ from bakeoff.tasks.model import TaskFile
 
 
 class Needs(Struct, frozen=True):
-    """What an agent must be given. ``mounts`` are shown in the sandbox; ``solution`` is for the oracle alone."""
+    """What an agent must be given. ``mounts`` are shown in the sandbox.
+
+    ``solution`` is for controls alone: the task's own, with the files of the wrong solution called ``wrong`` laid over it, if any.
+    """
 
     where: Literal["sandbox", "host"] = "sandbox"
     mounts: tuple[Mount, ...] = ()
     solution: bool = False
+    wrong: str = ""
 
 
 class Solution(Struct, frozen=True):

@@ -34,7 +34,7 @@ class OracleAgent:
         solution = context.solution
         script = next((file for file in solution.files if file.path == SCRIPT), None) if solution else None
         if solution is None or script is None:
-            raise Unsupported(f"the task has no {SCRIPT}, so the oracle cannot run it")
+            raise Unsupported(f"the task has no {SCRIPT}, so the {self.name} cannot run it")
         await context.sandbox.put(tar_bytes(tar_of(solution.files, executable=(SCRIPT,))), SOLUTION_DIR, fresh=True)
         by_itself = checked_bytes(script).startswith(b"#!")
         process = await context.sandbox.start(

@@ -155,12 +155,16 @@ def _check_own(reader: Reader) -> None:
                 )
     for path in reader.files:
         if _secret(path) and any(fnmatchcase(path, pattern) for pattern in own.visible) and not _hidden(path, own):
-            reader.add("would show tests or solution", field="metadata.bakeoff.visible", found=repr(path))
+            reader.add("would show tests or solutions", field="metadata.bakeoff.visible", found=repr(path))
 
 
 def _secret(path: str) -> bool:
     parts = path.split("/")
-    return path == "task.toml" or (parts[2:] if parts[0] == "steps" else parts)[:1] in (["tests"], ["solution"])
+    return path == "task.toml" or (parts[2:] if parts[0] == "steps" else parts)[:1] in (
+        ["tests"],
+        ["solution"],
+        ["wrong"],
+    )
 
 
 def _hidden(path: str, own: BakeoffTable) -> bool:

@@ -28,6 +28,7 @@ from bakeoff.tasks.model import (
     Step,
     Task,
 )
+from bakeoff.tasks.wrong import wrong_folder, wrong_solutions
 from bakeoff.trials import bench as sizes
 from bakeoff.trials.bench import Bench
 from bakeoff.trials.collect import check_works, collect_artifacts, copy_artifact, list_changes
@@ -281,14 +282,18 @@ class Stage:
         return AgentEnd(claim=claim)
 
     def _solution(self, step: Step) -> Solution | None:
-        """The task's solution, for the agent that may have it."""
-        if not self.agent.needs.solution:
+        """The task's solution, or a wrong one, for the agent that may have it."""
+        needs = self.agent.needs
+        if not needs.solution:
             return None
-        if step.solution is None:
-            raise Unsupported("the task has no solution, so the oracle cannot run it")
-        files = files_under(self.task, step.solution)
+        if needs.wrong and needs.wrong not in (names := wrong_solutions(self.task)):
+            raise Unsupported(
+                f"the task has no wrong solution {needs.wrong!r}; it has {', '.join(names) or 'none'} (folders of wrong/)"
+            )
+        own = (step.solution,) if step.solution else ()
+        files = files_under(self.task, *own, *((wrong_folder(step, needs.wrong),) if needs.wrong else ()))
         if not files:
-            raise Unsupported(f"the task has no {step.solution}/, so the oracle cannot run it")
+            raise Unsupported(f"the task has no {step.solution or 'solution'}/, so the {self.agent.name} cannot run it")
         return Solution(files=files, env=expand(self.task.solution_env, f"{self.task.ref}: solution.env"))
 
     async def _collect(self, step: Step) -> list[Flag]:

@@ -1,0 +1,65 @@
+"""What ``bakeoff check`` finds, and the evidence that it leaves."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from bakeoff.records.results import SCHEMA_VERSION
+
+GateName = Literal["validate", "controls", "leak"]
+GATES: tuple[GateName, ...] = ("validate", "controls", "leak")
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with a task. ``file`` is relative to the task's folder, ``field`` a place in it (a key, or ``line 3``).
+
+    ``message`` says what is wrong and what would be right; it never repeats what a hidden file says.
+    """
+
+    task: str
+    message: str
+    file: str = ""
+    field: str = ""
+
+
+class Control(Struct, frozen=True, kw_only=True):
+    """One control trial: ``name`` is ``oracle``, ``nop`` or ``wrong/NAME``; ``got`` is its outcome, in the words of results.
+
+    ``ok``: it ended as expected. ``path`` is the trial's folder, as long as it is kept.
+    """
+
+    task: str
+    name: str
+    attempt: int
+    expected: Literal["passed", "not passed"]
+    got: str
+    ok: bool
+    detail: str = ""
+    path: str = ""
+
+
+class Gate(Struct, frozen=True):
+    """``ok`` where nothing was found. ``notes`` are worth knowing, and no fault; they have the form of findings."""
+
+    name: GateName
+    ok: bool
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()
+
+
+class CheckReport(Struct, frozen=True, kw_only=True):
+    """``check --format json``. ``digest`` is the dataset's or, where one task was checked, the task's.
+
+    ``evidence`` is the file that was written, empty where none was.
+    """
+
+    schema_version: str = SCHEMA_VERSION
+    subject: str
+    digest: str
+    checked_at: str
+    ok: bool
+    gates: tuple[Gate, ...]
+    controls: tuple[Control, ...] = ()
+    evidence: str = ""
