@@ -27,10 +27,11 @@ RANKS = {
     "trials": 7,
     "executors": 8,
     "reports": 8,
-    "api": 9,
-    "examine": 10,
-    "cli": 11,
-    "__main__": 12,
+    "checks": 9,
+    "api": 10,
+    "examine": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 """A part imports from parts of lower rank, and from itself."""
 

@@ -1,0 +1,1 @@
+"""Gates that a task must pass before its numbers are trusted."""
