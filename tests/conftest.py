@@ -124,7 +124,8 @@ def _search_paths(place: Path) -> Iterator[str]:
     yield f"{REPOSITORY / 'src'}:{packages}"
     skipped = shutil.ignore_patterns("__pycache__", "ruff*", "pyright*", "pip*", "setuptools*")
     shutil.copytree(packages, place / "packages", ignore=skipped, symlinks=True)
-    shutil.copytree(REPOSITORY / "src", place / "src", ignore=skipped)
+    for name in ("src", "datasets"):
+        shutil.copytree(REPOSITORY / name, place / name, ignore=skipped)
     yield f"{place / 'src'}:{place / 'packages'}"
 
 

@@ -154,7 +154,8 @@ def test_the_wheel_builds_and_what_it_installs_runs(tmp_path: Path, require: Req
         "pip installs the wheel",
     )
     copied = tmp_path / "tree"
-    shutil.copytree(REPOSITORY / "src", copied / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("src", "datasets"):
+        shutil.copytree(REPOSITORY / name, copied / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, copied / name)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", copied]

@@ -263,3 +263,49 @@ def test_five_hundred_tasks_are_read_within_a_second(write: Write, tmp_path: Pat
     assert len(dataset.tasks) == 500
     # Measured 0.2 to 0.4 s; the room is for a machine that does other things.
     assert taken < 2
+
+
+def test_a_manifest_names_a_dataset_and_says_its_version(tmp_path: Path, write: Write):
+    write("pack/a")
+    (tmp_path / "pack" / "dataset.toml").write_text('name = "mine"\nversion = "3"\nlicense = "MIT"\n')
+    dataset = load_dataset(str(tmp_path / "pack"))
+    assert (dataset.name, dataset.version, dataset.folder) == ("mine", "3", str(tmp_path / "pack"))
+    assert [task.dataset for task in dataset.tasks] == ["mine"]
+    alone = load_dataset(str(tmp_path / "pack" / "a"))
+    assert (alone.name, alone.folder) == ("a", str(tmp_path / "pack")), "a task's evidence belongs to its dataset"
+
+
+def test_a_task_outside_of_a_dataset_has_no_folder_for_evidence(tmp_path: Path, write: Write):
+    write("loose/a")
+    assert load_dataset(str(tmp_path / "loose" / "a")).folder == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nam = 'x'", "unknown key (did you mean 'name'?)"),
+        ("version = '1'", "name: missing"),
+        ("name = 'a/b'", "not a name"),
+        ("name = 3", "wrong value"),
+        ("name = ", "not TOML"),
+        ("a = " + "[" * 4000, "not TOML"),
+    ],
+)
+def test_a_wrong_manifest_is_told(tmp_path: Path, write: Write, text: str, message: str):
+    write("pack/a")
+    (tmp_path / "pack" / "dataset.toml").write_text(text)
+    told = str(error(str(tmp_path / "pack")))
+    assert message in told and "dataset.toml" in told
+
+
+def test_compiled_python_is_no_part_of_a_task(tmp_path: Path, write: Write):
+    write("pack/a")
+    before = load_dataset(str(tmp_path / "pack")).tasks[0]
+    cache = tmp_path / "pack" / "a" / "tests" / "__pycache__"
+    cache.mkdir()
+    (cache / "check.cpython-311.pyc").write_bytes(b"\0")
+    assert load_dataset(str(tmp_path / "pack")).tasks[0] == before
+
+
+def test_the_datasets_that_ship_are_known_by_name():
+    assert {"humaneval", "starter"} <= {entry.name for entry in known()}

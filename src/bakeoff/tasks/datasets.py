@@ -13,7 +13,8 @@ from bakeoff.errors import InputError, InputErrors, nearest
 from bakeoff.tasks import harbor
 from bakeoff.tasks import registry as names
 from bakeoff.tasks.filters import Filters, select, wanted
-from bakeoff.tasks.model import Dataset, InvalidTask, Task
+from bakeoff.tasks.manifest import read_manifest
+from bakeoff.tasks.model import Dataset, InvalidTask, Task, TaskFault
 
 __all__ = ["Filters", "check_names", "digest_of", "load_dataset", "load_task", "select"]
 
@@ -53,7 +54,9 @@ def load_dataset(
         tasks=tasks,
         version=dataset.version,
         ref=ref,
-        invalid=tuple(InvalidTask(task.name, "\n".join(item.render() for item in task.findings)) for task in broken),
+        invalid=tuple(task.told() for task in broken),
+        folder=dataset.folder,
+        by_name=dataset.by_name,
     )
 
 
@@ -101,15 +104,26 @@ class _Broken:
         self.name = name
         self.findings: tuple[InputError, ...] = error.findings if isinstance(error, InputErrors) else (error,)
 
+    def told(self) -> InvalidTask:
+        faults = (
+            TaskFault(item.where, item.field, InputError(item.message, found=item.found, wanted=item.wanted).render())
+            for item in self.findings
+        )
+        return InvalidTask(self.name, "\n".join(item.render() for item in self.findings), tuple(faults))
+
 
 class _Resolved:
     """A dataset before its filters."""
 
-    def __init__(self, name: str, version: str, tasks: Iterable[Task], broken: Iterable[_Broken] = ()) -> None:
+    def __init__(
+        self, name: str, version: str, tasks: Iterable[Task], broken: Iterable[_Broken] = (), folder: str = ""
+    ) -> None:
         self.name = name
         self.version = version
         self.tasks = tuple(tasks)
         self.broken = tuple(broken)
+        self.folder = folder
+        self.by_name = False
 
 
 def _resolve(ref: str, files: Sequence[Path]) -> _Resolved:
@@ -120,7 +134,9 @@ def _resolve(ref: str, files: Sequence[Path]) -> _Resolved:
             f"{form} cannot be read by this version of bakeoff", where=ref, wanted="a path or a known name"
         )
     if "/" not in ref and not ref.startswith(".") and (entry := names.find(ref, files)):
-        return _known(entry, ref)
+        known = _known(entry, ref)
+        known.by_name = True
+        return known
     folder = Path(ref)
     if folder.is_dir():
         return _folder(folder, folder.absolute().name, ref, "", harbor.load)
@@ -157,7 +173,8 @@ def _known(entry: names.Known, ref: str) -> _Resolved:
     version = next(iter({task.version for task in tasks}), "") if len({task.version for task in tasks}) == 1 else ""
     if entry.version and version and entry.version != version:
         raise InputError("another version is installed", where=ref, found=version, wanted=entry.version)
-    return _Resolved(entry.name, version or entry.version, tasks)
+    beside = Path(entry.where).parent / entry.name
+    return _Resolved(entry.name, version or entry.version, tasks, folder=str(beside) if beside.is_dir() else "")
 
 
 def _format(entry: names.Known) -> Format:
@@ -174,6 +191,10 @@ def _folder(folder: Path, name: str, ref: str, version: str, loader: Format) -> 
         inner = next((item for item in sorted(folder.iterdir()) if item.is_dir() and _task_folders(item)), None)
         wanted_ = "a task folder with a task.toml, or a folder of them"
         raise InputError("no tasks here", where=ref, wanted=wanted_, nearest=str(inner) if inner else "")
+    around = folder.absolute().parent if folders == [folder] else folder
+    manifest = read_manifest(around)
+    if manifest is not None and around is folder:
+        name, version = manifest.name, version or manifest.version
     tasks: list[Task] = []
     broken: list[_Broken] = []
     for item in folders:
@@ -183,7 +204,8 @@ def _folder(folder: Path, name: str, ref: str, version: str, loader: Format) -> 
             broken.append(_Broken(item.name, error))
         else:
             tasks.extend((loaded,) if isinstance(loaded, Task) else loaded)
-    return _Resolved(name, version, tasks, broken)
+    place = "" if around is not folder and manifest is None else str(around)
+    return _Resolved(name, version, tasks, broken, place)
 
 
 def _task_folders(folder: Path) -> list[Path]:

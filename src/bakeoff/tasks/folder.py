@@ -60,7 +60,9 @@ def _look(
     try:
         info = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(info.st_mode):
-            pending.append(path)
+            # Made by whoever ran a file of the task, or installed a package that holds it: no part of the task.
+            if entry.name != "__pycache__":
+                pending.append(path)
         elif stat.S_ISREG(info.st_mode):
             files.append(Found(path, entry.path, info.st_mode & 0o777, info.st_size))
         elif stat.S_ISLNK(info.st_mode):

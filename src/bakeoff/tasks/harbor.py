@@ -22,6 +22,7 @@ from bakeoff.tasks.harbor_toml import BakeoffTable, TaskToml
 from bakeoff.tasks.model import Environment, Task, TaskFile, Visibility
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+_WRONG = re.compile(r"(?:steps/[^/]+/)?wrong/([^/]+)(?=/)")
 _COMPOSE = ("environment/docker-compose.yaml", "environment/docker-compose.yml")
 
 
@@ -69,6 +70,7 @@ def _task(toml: TaskToml, raw: Mapping[str, object], reader: Reader, dataset: st
     reader.findings.extend(wrong)
     reader.own = table if isinstance(table, BakeoffTable) else BakeoffTable()
     _check_own(reader)
+    _check_wrong(reader)
     _check_version(toml, reader)
     compose = next((path for path in _COMPOSE if reader.has(path)), None)
     environment = convert.environment(
@@ -156,6 +158,15 @@ def _check_own(reader: Reader) -> None:
     for path in reader.files:
         if _secret(path) and any(fnmatchcase(path, pattern) for pattern in own.visible) and not _hidden(path, own):
             reader.add("would show tests or solutions", field="metadata.bakeoff.visible", found=repr(path))
+
+
+def _check_wrong(reader: Reader) -> None:
+    """Wrong solutions are named by their folders, and those names stand in paths and options."""
+    odd = {match[0]: match[1] for path in reader.files if (match := _WRONG.match(path))}
+    for folder, name in odd.items():
+        if not NAME.fullmatch(name):
+            wanted = "letters, digits, dots, hyphens and underscores"
+            reader.add("not a name for a wrong solution", where=reader.path(folder), found=repr(name), wanted=wanted)
 
 
 def _secret(path: str) -> bool:

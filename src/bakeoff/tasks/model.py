@@ -206,7 +206,11 @@ class Task(Struct, frozen=True):
 
 
 class Dataset(Struct, frozen=True):
-    """A set of tasks. ``invalid`` holds, for each task that could not be read, its name and what is wrong, when that was asked for."""
+    """A set of tasks. ``invalid`` has the tasks that could not be read, when that was asked for.
+
+    ``folder`` is where its lock and the evidence of its checks stand, empty where there is no such place; ``by_name``: it was
+    asked for by a known name, and so belongs to somebody else.
+    """
 
     name: str
     digest: str
@@ -214,11 +218,24 @@ class Dataset(Struct, frozen=True):
     version: str = ""
     ref: str = ""
     invalid: tuple[InvalidTask, ...] = ()
+    folder: str = ""
+    by_name: bool = False
 
 
 class InvalidTask(Struct, frozen=True):
+    """A task that could not be read: everything that is wrong with it, as text, and finding by finding."""
+
     name: str
     reason: str
+    findings: tuple[TaskFault, ...] = ()
+
+
+class TaskFault(Struct, frozen=True):
+    """One thing that keeps a task from being read. ``where`` is a path on this machine, ``field`` a dotted path in that file."""
+
+    where: str
+    field: str
+    message: str
 
 
 def slug(name: str) -> str:

@@ -14,6 +14,7 @@ from bakeoff.errors import InputError, InputErrors, nearest
 from bakeoff.home import user_config
 from bakeoff.tasks.decode import decode
 from bakeoff.tasks.harbor_toml import Text
+from bakeoff.tasks.shipped import shipped_datasets
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -47,7 +48,7 @@ def known(registry: Sequence[Path] = ()) -> tuple[Known, ...]:
     Raises InputErrors where a file is wrong or names a dataset twice.
     """
     user = user_config().parent / "registry.toml"
-    files = [Path(__file__).parent / "registry.toml", *([user] if user.is_file() else []), *registry]
+    files = [shipped_datasets() / "registry.toml", *([user] if user.is_file() else []), *registry]
     found: dict[tuple[str, str], Known] = {}
     findings: list[InputError] = []
     for file in files:
