@@ -45,10 +45,16 @@ def judge() -> int:
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what the program leaves behind becomes a child of this process
     cases: list[dict[str, Any]] = json.loads(CASES.read_text(encoding="utf-8"))
     CASES.unlink()
-    failed = [case["name"] for case in cases if not holds(case["input"], case["output"])]
-    for name in failed:
-        print(f"does not hold: {name}")
-    return 0 if failed else 1
+    reward = 1
+    for case in cases:
+        try:
+            if not holds(case["input"], case["output"]):
+                print(f"does not hold: {case['name']}")
+                reward = 0
+        except TimeoutError:
+            print(f"does not end in time: {case['name']}")
+            return 0
+    return reward
 
 
 def holds(given: str, wanted: str | None) -> bool:
@@ -60,8 +66,9 @@ def holds(given: str, wanted: str | None) -> bool:
     return code == 0 and said.rstrip("\n") == wanted
 
 
-def run(given: str) -> tuple[int | None, str]:
-    """The program's exit code (None where its time was up) and what it printed."""
+def run(given: str) -> tuple[int, str]:
+    """The program's exit code and what it printed. Raises TimeoutError where its time was up."""
+    deadline = time.monotonic() + SECONDS
     with tempfile.TemporaryFile() as stdin:
         stdin.write(given.encode())
         stdin.seek(0)
@@ -74,21 +81,28 @@ def run(given: str) -> tuple[int | None, str]:
             stderr=subprocess.DEVNULL,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
         )
-    assert program.stdout is not None
-    deadline = time.monotonic() + SECONDS
-    said = b""
     try:
-        with program.stdout as out:
-            while len(said) < LIMIT and select.select([out], [], [], max(0, deadline - time.monotonic()))[0]:
-                piece = os.read(out.fileno(), LIMIT)
-                if not piece:
-                    break
-                said += piece
-        code = program.wait(max(0, deadline - time.monotonic()))
+        said = printed(program, deadline)
+        return program.wait(max(0, deadline - time.monotonic())), said
     except subprocess.TimeoutExpired:
-        code = None
-    end_all()
-    return code, said.decode(errors="replace")
+        raise TimeoutError from None
+    finally:
+        end_all()
+
+
+def printed(program: subprocess.Popen[bytes], deadline: float) -> str:
+    """What the program prints until it closes its standard output, or has printed too much."""
+    said = b""
+    assert program.stdout is not None
+    with program.stdout as out:
+        while len(said) < LIMIT:
+            if not select.select([out], [], [], max(0, deadline - time.monotonic()))[0]:
+                raise TimeoutError
+            piece = os.read(out.fileno(), LIMIT)
+            if not piece:
+                break
+            said += piece
+    return said.decode(errors="replace")
 
 
 def end_all() -> None:
