@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.tasks.new import new_task
+from bakeoff.tasks.new_table import KINDS, NewTask
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 Require = Callable[[str, bool, str], None]
 
@@ -171,8 +174,16 @@ def test_the_wheel_builds_and_what_it_installs_runs(tmp_path: Path, require: Req
         [sys.executable, "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert where.stdout.startswith(str(target))
-    for args in (["--help"], ["--version"], ["new", "task", str(task)], ["list", "datasets"]):
+    new = [["new", "task", f"{task}-{kind}", "--kind", kind] for kind in KINDS]
+    for args in (["--help"], ["--version"], *new, ["list", "datasets"]):
         call = [sys.executable, "-m", "bakeoff", *args]
         subprocess.run(call, env=env, cwd=tmp_path, check=True, capture_output=True, timeout=60)
-    assert os.access(task / "tests" / "test.sh", os.X_OK)
+    for kind in KINDS:
+        made = new_task(tmp_path / "from-source" / kind, NewTask(kind=kind))
+        of_wheel = Path(f"{task}-{kind}")
+        assert not list(of_wheel.rglob("__pycache__"))
+        for file in made:
+            same = of_wheel / file.relative_to(tmp_path / "from-source" / kind)
+            assert same.stat().st_mode == file.stat().st_mode
+            assert file.name == "task.toml" or same.read_bytes() == file.read_bytes()
     assert any(path.name == "LICENSE" for path in target.rglob("*"))

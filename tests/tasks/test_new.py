@@ -193,6 +193,7 @@ def test_a_dataset_has_a_first_task_and_is_read_as_one(tmp_path: Path) -> None:
     written = new_dataset(tmp_path / "set", "Three tasks", "MIT", NewTask(kind="program", license="MIT"))
     assert written[0] == tmp_path / "set" / "dataset.toml"
     dataset = load_dataset(str(tmp_path / "set"))
+    assert (dataset.name, dataset.version, dataset.invalid) == ("set", "1", ())
     assert [(task.name, task.metadata["license"]) for task in dataset.tasks] == [("total-hours", "MIT")]
 
 

@@ -15,12 +15,13 @@ from bakeoff.files.remove import remove_path
 from bakeoff.tasks import toml_text as toml
 from bakeoff.tasks.datasets import load_task
 from bakeoff.tasks.harbor import NAME
+from bakeoff.tasks.manifest import MANIFEST, read_manifest
 from bakeoff.tasks.new_table import TEMPLATES, NewTask, filled, problems, table_of, template, text_problem
 
 DATASET_TOML = """\
 # What this dataset is called, and what it is. Each folder beside this file is a task.
 name = {name}
-version = "0.1"
+version = "1"
 description = {description}
 license = {license}
 """
@@ -41,7 +42,7 @@ def new_task(folder: Path, said: NewTask | None = None) -> list[Path]:
 
 
 def new_dataset(folder: Path, description: str, license: str, said: NewTask | None = None) -> list[Path]:
-    """Write a dataset, which is a folder of tasks with a ``dataset.toml``, and return its files.
+    """Write a dataset, which is a folder of tasks with a manifest, and return its files.
 
     Its first task, of which ``said`` is said, has the name of its template. Errors as ``new_task``.
     """
@@ -53,7 +54,8 @@ def new_dataset(folder: Path, description: str, license: str, said: NewTask | No
     def write(place: Path) -> None:
         values = {"name": folder.name, "description": description, "license": license}
         table = DATASET_TOML.format_map({key: toml.string(value) for key, value in values.items()})
-        (place / "dataset.toml").write_text(table, encoding="utf-8")
+        (place / MANIFEST).write_text(table, encoding="utf-8")
+        read_manifest(place)
         name, _ = template(said.kind)
         (place / name).mkdir()
         _write_task(place / name, name, said)
