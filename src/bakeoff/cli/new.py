@@ -31,7 +31,7 @@ from bakeoff.errors import InputError, InputErrors
 @click.option("--agent-timeout", type=float, metavar="S", help="The agent's time limit in seconds.")
 @click.option("--author", metavar="NAME", help="Who writes the task: a name, or 'Name <address>'.")
 @click.option("--license", metavar="NAME", help="The licence of what is made.  [default: Apache-2.0]")
-@click.option("--no-input", is_flag=True, help="Ask nothing, on a terminal neither.")
+@click.option("--no-input", is_flag=True, help="Ask nothing, even at a terminal.")
 def command(what: str, path: str | None, no_input: bool, **given: Any) -> int:
     """Write a small task that passes into the new folder PATH, to be changed bit by bit; or a dataset, which is a folder of tasks.
 

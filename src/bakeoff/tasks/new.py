@@ -67,7 +67,9 @@ def check_path(folder: Path) -> None:
     """Raises InputError where ``folder`` cannot become a task or a dataset."""
     if not NAME.fullmatch(folder.name) or ".." in folder.name:
         wanted = "letters, digits, '.', '_' and '-', the first of them a letter or a digit"
-        raise InputError("not a name for a task", where=str(folder), found=repr(folder.name), wanted=wanted)
+        raise InputError(
+            "not a name for a task or a dataset", where=str(folder), found=repr(folder.name), wanted=wanted
+        )
     if os.path.lexists(folder):
         raise _taken(folder)
     above = next((parent for parent in folder.parents if os.path.lexists(parent)), None)
