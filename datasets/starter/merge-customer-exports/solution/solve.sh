@@ -1,0 +1,4 @@
+#!/bin/sh
+set -eu
+cp /solution/merge.py /app/merge.py
+python3 /app/merge.py /app/exports /app/out
