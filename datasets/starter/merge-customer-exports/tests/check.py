@@ -33,6 +33,10 @@ class Wrong(Exception):
     """What does not hold, for the log."""
 
 
+class Stuck(Wrong):
+    """The program did not end: it is not started again, so that the verdict comes in time."""
+
+
 def read_file(path: str) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -130,7 +134,7 @@ def run(program: bytes, user: dict[str, Any], arguments: list[str], folder: str)
         try:
             code = process.wait(SECONDS)
         except subprocess.TimeoutExpired:
-            raise Wrong("the program does not end") from None
+            raise Stuck("the program does not end") from None
         finally:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -172,6 +176,8 @@ def main() -> int:
             except Wrong as error:
                 failed += 1
                 print(f"FAILED other exports {name}: {error}")
+                if isinstance(error, Stuck):
+                    break
             else:
                 judge(f"other exports {name}", f"{folder}/new/out", wanted[name])
     return 1 if failed else 0
