@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+cp /solution/booking/*.py /app/booking/

@@ -1,0 +1,112 @@
+"""Run the program on hidden folders, each in a process of its own, and compare what it prints as data."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+
+PROGRAM = "/app/port.py"
+LIMIT = 1_000_000  # bytes, of the program and of what it prints
+DEADLINE = time.monotonic() + 45  # seconds for everything; it takes about one
+
+
+def run(program: str, folder: str) -> tuple[int, bytes, bytes] | None:
+    """Exit code, standard output and standard error, or None if it is out of time or prints too much."""
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": folder}
+    command = [sys.executable, "-I", "-B", "-S", "/tests/runner.py", program, folder]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(max(0.1, min(10, DEADLINE - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        out.seek(0)
+        err.seek(0)
+        printed, said = out.read(LIMIT + 1), err.read(LIMIT + 1)
+    return None if max(len(printed), len(said)) > LIMIT else (code, printed, said)
+
+
+def same(got: object, want: object) -> bool:
+    """Equal as data: 1 is 1.0, but True is not 1."""
+    if isinstance(want, dict):
+        return isinstance(got, dict) and got.keys() == want.keys() and all(same(got[key], want[key]) for key in want)
+    if isinstance(want, list):
+        return isinstance(got, list) and len(got) == len(want) and all(map(same, got, want))
+    if isinstance(want, bool) or isinstance(got, bool) or want is None:
+        return got is want
+    if isinstance(want, str):
+        return isinstance(got, str) and got == want
+    return isinstance(got, (int, float)) and got == want
+
+
+def problem(case: dict, outcome: tuple[int, bytes, bytes] | None) -> str:
+    """What is wrong with the outcome of a case, or nothing."""
+    if outcome is None:
+        return "out of time, or too much output"
+    code, printed, said = outcome
+    if "error" in case:
+        if code != 1:
+            return "the exit code is not 1"
+        if printed.strip():
+            return "something is on standard output in spite of the error"
+        named = any(name.encode() in said for name in case["error"])
+        return "" if named else "standard error does not name the file"
+    if code != 0:
+        return "the exit code is not 0"
+    try:
+        return "" if same(json.loads(printed.decode("utf-8")), case["want"]) else "other data"
+    except (ValueError, RecursionError):
+        return "no JSON"
+
+
+def main() -> int:
+    with open("/tests/cases.json", encoding="utf-8") as file:
+        cases = json.load(file)
+    status = os.lstat(PROGRAM)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LIMIT:
+        print("port.py is not a plain file of a sensible size")
+        return 1
+    wrong = 0
+    for case in cases:
+        with tempfile.TemporaryDirectory() as place:
+            place = os.path.realpath(place)
+            program, folder = os.path.join(place, "port.py"), os.path.join(place, "etc")
+            shutil.copyfile(PROGRAM, program, follow_symlinks=False)
+            os.mkdir(folder)
+            for name, text in case["files"].items():
+                with open(os.path.join(folder, name), "w", encoding="utf-8", newline="") as file:
+                    file.write(text)
+            found = problem(case, run(program, folder))
+        if found:
+            print(f"{case['name']}: {found}")
+            wrong += 1
+    print(f"{wrong} cases wrong" if wrong else "all right")
+    return 1 if wrong else 0
+
+
+try:
+    sys.exit(main())
+except OSError as error:
+    print(f"cannot judge: {error}")
+    sys.exit(1)
