@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.parse
 
 REPO = "/srv/git/site.git"
 PORT = 8080
