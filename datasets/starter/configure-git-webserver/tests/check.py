@@ -21,7 +21,7 @@ ABSENT = "0" * 40
 failures = []
 work = pathlib.Path(tempfile.mkdtemp(prefix="check-"))
 ENV = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": os.environ["PATH"],
     "HOME": str(work),
     "LC_ALL": "C.UTF-8",
     "GIT_CONFIG_NOSYSTEM": "1",

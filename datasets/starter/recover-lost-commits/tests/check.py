@@ -79,7 +79,7 @@ class Copy:
     def __init__(self, work):
         self.path = work / "copy"
         self.env = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": os.environ["PATH"],
             "HOME": str(work),
             "LC_ALL": "C.UTF-8",
             "GIT_CONFIG_NOSYSTEM": "1",

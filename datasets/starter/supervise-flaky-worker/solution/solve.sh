@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+install -m 755 /solution/supervise.py /app/supervise
