@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+cp /solution/sync.py /solution/sync_client.py /solution/sync_store.py /app/
