@@ -1,0 +1,3 @@
+"""Imported by the tools, never run."""
+
+ROWS = 14

@@ -1,0 +1,4 @@
+# Sourced by the other tools.
+say() {
+    printf "%s\n" "$*"
+}

@@ -1,0 +1,2 @@
+﻿#!/bin/sh
+echo "begins with a byte order mark"
