@@ -10,10 +10,9 @@ from itertools import pairwise
 
 from bakeoff.checks.validate.hosts import loopback, loopback_port
 from bakeoff.checks.validate.lists import words
-from bakeoff.checks.validate.mentions import commands_in
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.shell import Command, parse_shell
-from bakeoff.checks.validate.shell_values import program, resolved, variables
+from bakeoff.checks.validate.shell_values import commands_in, program, resolved, variables
 from bakeoff.checks.validate.sources import Source
 
 _PATH = re.compile(r"/[\w.@+-]+(?:/[\w.@+ -]+)*/?")
@@ -22,6 +21,8 @@ _READING = words(
     "cat head tail cmp diff sha256sum sha1sum md5sum cksum stat wc sort uniq file tar unzip zcat gunzip less comm cut tac od xxd "
     "readlink realpath du sqlite3 git source . cp mv ls"
 )
+_USING = words("cat head tail cmp diff wc sort tar unzip zcat gunzip comm cut source .")
+_ASKING = words("exists isfile isdir islink is_file is_dir is_symlink access")
 _AFTER_PATTERN = words("grep egrep fgrep zgrep sed awk gawk mawk jq perl")
 _MAKING = words("mkdir touch tee rm rmdir mktemp truncate chown chmod install ln dd useradd")
 _INTERPRETERS = re.compile(r"(python|pypy)[\d.]*|(ba|da|a|z)?sh|node|ruby|perl|\.|source")
@@ -36,18 +37,26 @@ _METHODS = words(
 _MAKES = words(
     "mkdir makedirs remove unlink rmtree write_text write_bytes touch symlink symlink_to rename replace chmod"
 )
+_SAYING = words(
+    "print fail append add join Path PurePath PosixPath PurePosixPath startswith endswith replace split index find count get "
+    "relative_to is_relative_to match fullmatch search sub findall compile dumps loads format skip"
+)
 _STARTING = words("run Popen call check_call check_output system popen getoutput create_subprocess_exec")
 _LISTENING = re.compile(
-    r"\bbind\s*\(|\w*HTTPServer\b|TCPServer|http\.server|\bnc -\w*l|socat|runserver|create_server|start_server|uvicorn|serve_forever"
+    r"\bbind\s*\(|HTTPServer\b|TCPServer|http\.server|\bnc -\w*l|socat|runserver|create_server|start_server|uvicorn|serve_forever"
 )
 
 
 class Looks:
-    """``paths`` and ``ports`` with the file and line that looks at each; ``given``: paths that the tests make, or tell a program."""
+    """``paths`` and ``ports`` with the file and line that looks at each; ``given``: paths that the tests make, or tell a program.
+
+    ``needed`` holds those of the paths that are used, and not only asked for.
+    """
 
     def __init__(self, workdir: str) -> None:
         self.workdir = workdir.rstrip("/") or "/"
         self.paths: dict[str, tuple[str, int]] = {}
+        self.needed: set[str] = set()
         self.given: set[str] = set()
         self.ports: dict[int, tuple[str, int]] = {}
         self.own_ports: set[int] = set()
@@ -57,15 +66,18 @@ class Looks:
         """Read one more file that is run."""
         self.listens = self.listens or bool(_LISTENING.search(source.text))
         if source.kind == "shell":
-            self._shell(source, source.shell.commands, 0)
+            self._shell(source, source.commands, 0)
         elif source.kind == "python":
             for node in source.python.nodes:
                 if isinstance(node, ast.Call):
                     self._call(source, node)
 
-    def _look(self, text: str, source: Source, line: int) -> None:
+    def _look(self, text: str, source: Source, line: int, *, needed: bool = True) -> None:
         if _PATH.fullmatch(text):
-            self.paths.setdefault(posixpath.normpath(text), (source.path, line))
+            path = posixpath.normpath(text)
+            self.paths.setdefault(path, (source.path, line))
+            if needed:
+                self.needed.add(path)
 
     def _give(self, text: str) -> None:
         if text.startswith("/"):
@@ -76,7 +88,7 @@ class Looks:
     def _shell(self, source: Source, commands: Sequence[Command], line: int) -> None:
         known = variables(commands)
         folder = ""
-        for command in commands_in(commands):
+        for command in commands:
             said = [resolved(word, known) for word in command.words]
             at = line or command.line
             for target in command.reads:
@@ -109,13 +121,15 @@ class Looks:
             for word in rest:
                 self._give(_absolute(word, folder))
             return
+        elif name in ("cd", "pushd", "export", "echo", "printf"):
+            return
         elif name not in _READING:
             self._started(ran, source, line, folder)
             return
         if name in ("cp", "mv") and rest:
             self._give(_absolute(rest.pop(), folder))
         for word in rest:
-            self._look(_absolute(word, folder), source, line)
+            self._look(_absolute(word, folder), source, line, needed=name in _USING or name in _AFTER_PATTERN)
 
     def _started(self, ran: Sequence[str], source: Source, line: int, folder: str) -> None:
         """A program of the agent's, or one that runs it: it is looked at, and the rest of the words are what it is told."""
@@ -157,15 +171,19 @@ class Looks:
                 self._give(value(argument))
             return
         if name in _METHODS and receiver.startswith("/"):
-            self._look(receiver, source, node.lineno)
+            self._look(receiver, source, node.lineno, needed=name not in _ASKING)
         elif name in _OPENS and node.args:
-            self._look(value(node.args[0]), source, node.lineno)
+            self._look(value(node.args[0]), source, node.lineno, needed=name not in _ASKING)
             if name.startswith("copy"):
                 for argument in node.args[1:]:
                     self._give(value(argument))
             self._connection(source, node)
         else:
             self._connection(source, node)
+        for argument in node.args if name not in _SAYING and not name.startswith("assert") else ():
+            text = value(argument)
+            if text.startswith(self.workdir + "/") and " " not in text and not text.endswith("."):
+                self._look(text, source, node.lineno, needed=False)
         for argument in node.args:
             port = loopback_port(value(argument))
             if port is not None:
@@ -193,7 +211,7 @@ class Looks:
             if said:
                 self._words(said, source, node.lineno, "")
         elif (text := value(first)) != "*":
-            self._shell(source, parse_shell(text).commands, node.lineno)
+            self._shell(source, commands_in(parse_shell(text).commands), node.lineno)
 
 
 def _is_python(item: ast.expr) -> bool:

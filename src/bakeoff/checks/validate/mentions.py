@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
 
 from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import ANY, called, docstrings
-from bakeoff.checks.validate.shell import Command, parse_shell
-from bakeoff.checks.validate.shell_values import inner_script, program, resolved, variables
+from bakeoff.checks.validate.shell_values import program, resolved, variables
 from bakeoff.checks.validate.sources import Source
 
 _PROSE = 64 << 10
@@ -43,7 +41,7 @@ class Mentions:
         if not shell.whole:
             self._texts.append(source.text)
         known = variables(shell.commands)
-        for command in commands_in(shell.commands):
+        for command in source.commands:
             said = [resolved(word, known) for word in command.words]
             self._texts += said
             self._texts += [resolved(value, known) for _, value in command.assigns]
@@ -111,17 +109,6 @@ class Mentions:
         if any(name.endswith(ending) and name != ending for ending in self._endings):
             return True
         return any(_fits(pattern, place) for pattern in self._patterns)
-
-
-def commands_in(commands: Iterable[Command], level: int = 0) -> list[Command]:
-    """The commands and those in scripts that they hold as a word (``sh -c '…'``)."""
-    found: list[Command] = []
-    for command in commands:
-        found.append(command)
-        script = inner_script(program(command.words))
-        if script is not None and level < 3:
-            found += commands_in(parse_shell(script).commands, level + 1)
-    return found
 
 
 def stands(name: str, text: str) -> bool:

@@ -71,11 +71,28 @@ def name_faults(
         if _theirs(path, looks) and not named(path, looks.workdir, told) and not around.has(path):
             message = f"looks at {path}, which neither the instruction nor the environment names"
             yield (file, f"line {line}", f"{message}; wanted its name in the instruction"), around.closed
+    places = {folder for place in tests for folder in _and_parents(place)}
+    for path in sorted(looks.needed):
+        place = path.removeprefix("/tests/")
+        if place != path and place not in places and path not in looks.given and not _linked(task, step, place):
+            file, line = looks.paths[path]
+            yield (file, f"line {line}", f"uses {path}, which is not among the tests; wanted that file in tests/"), True
     for port, (file, line) in looks.ports.items():
         if looks.listens or port in looks.own_ports or stands(str(port), told) or around.says(port):
             continue
         message = f"connects to port {port}, which neither the instruction nor the environment names"
         yield (file, f"line {line}", f"{message}; wanted its number in the instruction"), around.closed
+
+
+def _and_parents(place: str) -> list[str]:
+    parts = place.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _linked(task: Task, step: Step, place: str) -> bool:
+    """True where a link stands at a place in the tests, or above it."""
+    links = {file.path for file in task.files if file.link is not None}
+    return any(f"{folder}/{part}" in links for folder in step.tests for part in _and_parents(place))
 
 
 def instruction_faults(step: Step) -> Iterator[Fault]:
@@ -90,7 +107,8 @@ def _theirs(path: str, looks: Looks) -> bool:
         return False
     if looks.workdir.startswith(path + "/"):
         return False
-    return not any(path == given or path.startswith(given + "/") for given in looks.given if given not in _BROAD)
+    given = looks.given - _BROAD - {looks.workdir}
+    return not any(path == made or path.startswith(made + "/") for made in given)
 
 
 def named(path: str, workdir: str, told: str) -> bool:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 
 from bakeoff.checks.validate.lists import words
-from bakeoff.checks.validate.mentions import commands_in
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.script_checks import Fault
 from bakeoff.checks.validate.shell_values import program
@@ -53,7 +52,7 @@ def _calls(source: Source) -> Iterator[tuple[str, int]]:
 def _of_shell(source: Source) -> Iterator[tuple[str, int]]:
     shell = source.shell
     optional: set[str] = set()
-    for command in commands_in(shell.commands):
+    for command in source.commands:
         ran = program(command.words)
         if not ran:
             continue

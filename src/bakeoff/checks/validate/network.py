@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 from bakeoff.checks.validate.fetching import fetches
 from bakeoff.checks.validate.hosts import outside, outside_url
 from bakeoff.checks.validate.lists import words
-from bakeoff.checks.validate.mentions import commands_in
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.reach import Reach
 from bakeoff.checks.validate.script_checks import Fault
 from bakeoff.checks.validate.shell import parse_shell
-from bakeoff.checks.validate.shell_values import resolved, variables
+from bakeoff.checks.validate.shell_values import commands_in, resolved, variables
 from bakeoff.checks.validate.sources import Source
 
 _INSTALLERS = words("curl wget aria2c http https git ssh scp rsync nc ncat telnet ping")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from bakeoff.checks.validate.lists import words
-from bakeoff.checks.validate.mentions import Mentions, commands_in
+from bakeoff.checks.validate.mentions import Mentions
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.shell import Command
 from bakeoff.checks.validate.shell_values import program, resolved, variables
@@ -44,9 +44,10 @@ def reach(tests: Mapping[str, Source]) -> Reach:
     run = set(entries)
     named = set(entries)
     pending = list(entries)
+    known: dict[str, Mentions] = {}
     while pending:
         source = tests[pending.pop()]
-        mentions = Mentions(source)
+        mentions = known[source.place] = known.get(source.place) or Mentions(source)
         started = _started(source) if source.place in run else set[str]()
         for place in tests:
             if place not in named and (mentions.names(place) or _collected(place, source, runners)):
@@ -69,7 +70,7 @@ def _runners(tests: Mapping[str, Source]) -> set[str]:
     found: set[str] = set()
     for source in tests.values():
         if source.kind == "shell":
-            for command in commands_in(source.shell.commands):
+            for command in source.commands:
                 for word in command.words:
                     name = re.split(r"[=<>\[@]", word.rpartition("/")[2], maxsplit=1)[0]
                     found.update({"pytest"} if name in ("pytest", "py.test") else ())
@@ -103,7 +104,7 @@ def _on_a_folder(source: Source) -> bool:
     if source.kind != "shell":
         return True
     known = variables(source.shell.commands)
-    for command in commands_in(source.shell.commands):
+    for command in source.commands:
         said = [resolved(word, known) for word in command.words]
         at = next(
             (i for i, word in enumerate(said) if word.rpartition("/")[2] in ("pytest", "py.test", "unittest")), -1
@@ -122,7 +123,7 @@ def _started(source: Source) -> set[str]:
     """Names of files that this one runs as programs."""
     if source.kind == "shell":
         known = variables(source.shell.commands)
-        return {name for command in commands_in(source.shell.commands) for name in _programs(command, known)}
+        return {name for command in source.commands for name in _programs(command, known)}
     if source.kind == "python":
         return {name for node in source.python.nodes if isinstance(node, ast.Call) for name in _of_call(source, node)}
     return set()

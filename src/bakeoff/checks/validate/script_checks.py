@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 
 from bakeoff.checks.validate.lists import words
-from bakeoff.checks.validate.mentions import commands_in
 from bakeoff.checks.validate.reach import Reach
 from bakeoff.checks.validate.shell import Command, Shell
 from bakeoff.checks.validate.shell_values import program, resolved, variables
@@ -62,7 +61,7 @@ def writes_reward(source: Source) -> bool:
     if source.kind != "shell" or not source.shell.whole or not source.whole:
         return bool(_NAMED.search(source.data)) or (b"reward" in source.data and b"verifier" in source.data)
     known = variables(source.shell.commands)
-    for command in commands_in(source.shell.commands):
+    for command in source.commands:
         said = [resolved(word, known) for word in command.words]
         texts = [*said, *command.writes, command.fed, *(value for _, value in command.assigns)]
         if any(_REWARD.search(text) or _REWARD.search(resolved(text, known)) for text in texts):

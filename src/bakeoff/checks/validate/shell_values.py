@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from bakeoff.checks.validate.shell import Command
+from bakeoff.checks.validate.shell import Command, parse_shell
 from bakeoff.checks.validate.shell_words import HERE, SUBSTITUTED
 
 ANY = "*"
@@ -118,3 +118,14 @@ def script_named(words: Sequence[str]) -> str | None:
             if not word.startswith(("-", "+")):
                 return word
     return None
+
+
+def commands_in(commands: Iterable[Command], level: int = 0) -> list[Command]:
+    """The commands and those in scripts that they hold as a word (``sh -c '…'``)."""
+    found: list[Command] = []
+    for command in commands:
+        found.append(command)
+        script = inner_script(program(command.words))
+        if script is not None and level < 3:
+            found += commands_in(parse_shell(script).commands, level + 1)
+    return found

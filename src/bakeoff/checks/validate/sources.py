@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Literal
 
 from bakeoff.checks.validate.python_code import Python, parse_python
-from bakeoff.checks.validate.shell import Shell, parse_shell
+from bakeoff.checks.validate.shell import Command, Shell, parse_shell
+from bakeoff.checks.validate.shell_values import commands_in
 from bakeoff.tasks.model import Step, Task, TaskFile, read_file
 
 LIMIT = 512 << 10
@@ -41,6 +42,11 @@ class Source:
     @cached_property
     def shell(self) -> Shell:
         return parse_shell(self.text if self.kind == "shell" and self.whole else "")
+
+    @cached_property
+    def commands(self) -> tuple[Command, ...]:
+        """The commands of a shell script, with those of scripts that they hold as words."""
+        return tuple(commands_in(self.shell.commands))
 
     @cached_property
     def python(self) -> Python:
