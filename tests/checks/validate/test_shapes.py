@@ -128,10 +128,14 @@ def test_installers_are_all_that_is_told_of_a_usual_task(look: Look, run: str, l
 @pytest.mark.parametrize(
     "script",
     [
-        "pytest /tests/test_outputs.py --ctrf /logs/verifier/ctrf.json\nif [ $? -eq 0 ]; then echo 1; else echo 0; fi >/logs/verifier/reward.txt",
-        'mkdir -p /logs/verifier\necho 0 > /logs/verifier/reward.txt\nset -e\ncd /tests\npython -m pytest -q\necho 1 > "/logs/verifier/reward.txt"',
-        'R=/logs/verifier/reward.txt\nfinish() { echo "$1" > "$R"; exit 0; }\npython3 -m pytest "${TEST_DIR:-/tests}/test_outputs.py" || finish 0\nfinish 1',
-        "python3 -m pytest /tests -p no:cacheprovider || EXIT=$?\necho $(( ${EXIT:-0} == 0 )) > /logs/verifier/reward.txt\nexit ${EXIT:-0}",
+        "pytest /tests/test_outputs.py --ctrf /logs/verifier/ctrf.json\n"
+        "if [ $? -eq 0 ]; then echo 1; else echo 0; fi >/logs/verifier/reward.txt",
+        "mkdir -p /logs/verifier\necho 0 > /logs/verifier/reward.txt\nset -e\ncd /tests\n"
+        'python -m pytest -q\necho 1 > "/logs/verifier/reward.txt"',
+        'R=/logs/verifier/reward.txt\nfinish() { echo "$1" > "$R"; exit 0; }\n'
+        'python3 -m pytest "${TEST_DIR:-/tests}/test_outputs.py" || finish 0\nfinish 1',
+        "python3 -m pytest /tests -p no:cacheprovider || EXIT=$?\n"
+        "echo $(( ${EXIT:-0} == 0 )) > /logs/verifier/reward.txt\nexit ${EXIT:-0}",
         "(cd /tests && pytest) && r=1.0 || r=0.0\nprintf '{\"reward\": %s}' $r > /logs/verifier/reward.json",
     ],
 )  # fmt: skip

@@ -48,6 +48,7 @@ _SYSTEM = {
     "pipx": words("install run"),
     "snap": words("install"),
 }
+_GIT_VALUED = words("-C -c --git-dir --work-tree -b --branch --depth -o")
 _WITHOUT = words("--offline --no-index --local --no-download --simulate --dry-run --print-uris")
 _NO_ARGUMENT = ("--version", "-V", "--help", "-h", "help")
 
@@ -62,16 +63,16 @@ def fetches(said: Sequence[str]) -> str:
     if _PYTHON.fullmatch(name):
         module = _module(rest)
         return fetches(module) if module and _PIP.fullmatch(module[0]) else ""
-    if any(word in _WITHOUT or word == "--frozen-offline" for word in rest) or rest[:1] in [
-        [word] for word in _NO_ARGUMENT
-    ]:
+    if any(word in _WITHOUT for word in rest) or rest[:1] in [[word] for word in _NO_ARGUMENT]:
         return ""
     if _PIP.fullmatch(name):
         return _pip(name, rest)
     if name in _SYSTEM:
         return _system(name, rest)
     check = _OTHERS.get(name)
-    return name if check is not None and check(rest) else ""
+    if check is None or not check(rest):
+        return ""
+    return f"git {_arguments(rest, _GIT_VALUED)[0]}" if name == "git" else name
 
 
 def _module(rest: Sequence[str]) -> list[str]:
@@ -145,7 +146,7 @@ def _url(rest: Sequence[str]) -> bool:
 
 
 def _git(rest: Sequence[str]) -> bool:
-    given = _arguments(rest, words("-C -c --git-dir --work-tree -b --branch --depth -o"))
+    given = _arguments(rest, _GIT_VALUED)
     wanted = words("clone fetch pull push ls-remote submodule remote-update archive")
     return bool(given) and given[0] in wanted and any(outside_remote(word) for word in given[1:])
 

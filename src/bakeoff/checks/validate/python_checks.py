@@ -85,17 +85,19 @@ def _tests(nodes: Sequence[ast.AST]) -> Iterator[Function]:
 
 
 def _empty_tests(nodes: Sequence[ast.AST], reached: Reach) -> Iterator[Found]:
+    collected = bool(reached.runners & {"pytest", "unittest"})
     for test in _tests(nodes):
+        if collected and any(
+            _name(decorator) in ("pytest.mark.skip", "unittest.skip") for decorator in test.decorator_list
+        ):
+            yield test, f"the test {test.name} is always skipped; wanted a test that runs, or none"
+            continue
         told = any(isinstance(item, ast.Assert) and _true_by_slip(item.test) for item in test.body)
         if all(cannot_fail(statement) for statement in test.body) and not told and not _fixtures(test):
             yield (
                 test,
                 f"the test {test.name} cannot fail: nothing in it checks; wanted an assertion, or the test removed",
             )
-        for decorator in test.decorator_list if reached.runners & {"pytest", "unittest"} else ():
-            name = _name(decorator)
-            if name in ("pytest.mark.skip", "unittest.skip"):
-                yield test, f"the test {test.name} is always skipped; wanted a test that runs, or none"
 
 
 def _fixtures(test: Function) -> bool:
