@@ -128,3 +128,12 @@ def test_the_tests_of_every_step_count(look: Look) -> None:
         "steps/one/instruction.md": "Sort the lines of words, please.\n",
     }
     assert {finding.file for finding in look(without).findings} == {"steps/two/solution/solve.sh", "tests/test.sh"}
+
+
+def test_a_compiled_judge_names_its_files_too(look: Look) -> None:
+    sh = f"{HEAD}/tests/judge /app/sorted.txt >/logs/verifier/reward.txt\n"
+    judge = b"\x7fELF\0\0/tests/expected.txt\0"
+    assert look({"tests/judge": judge}, sh=sh).findings == ()
+    assert [finding.file for finding in look({"tests/judge": judge, "tests/other.txt": "x"}, sh=sh).findings] == [
+        "tests/other.txt"
+    ]

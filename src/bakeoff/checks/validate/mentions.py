@@ -29,7 +29,10 @@ class Mentions:
             self._of_shell(source)
         elif source.kind == "python" and source.python.tree is not None:
             self._of_python(source)
-        elif source.kind != "binary":
+        elif source.kind == "binary":
+            # A compiled judge names its files too.
+            self._texts.append(source.data.decode("latin-1"))
+        else:
             self._texts.append(source.text[:_PROSE])
         self._exact = set(self._texts)
         self._blob = "\n".join(self._texts)
