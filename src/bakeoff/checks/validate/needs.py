@@ -1,0 +1,64 @@
+"""Commands that a task calls on a host root and does not say that it needs."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+
+from bakeoff.checks.validate.lists import words
+from bakeoff.checks.validate.python_code import called
+from bakeoff.checks.validate.script_checks import Fault
+from bakeoff.checks.validate.shell_values import program
+from bakeoff.checks.validate.sources import Source
+
+_NOT_EVERYWHERE = words(
+    "git make gcc cc g++ clang cmake ninja curl wget jq yq sqlite3 nginx apache2 httpd node npm npx python3 python pip pip3 ruby php "
+    "go cargo rustc java javac psql mysql redis-server redis-cli tmux screen rsync ssh sshd ssh-keygen scp openssl gpg zip unzip 7z xz "
+    "bzip2 zstd file bc dc vim ed cron crontab at strace gdb lsof ps pgrep pkill top free killall fuser ip ss ping nc ncat socat "
+    "netstat ifconfig dig nslookup man systemctl supervisord docker pytest uv uvx gawk tree expect patch m4 flex bison pkg-config ld "
+    "as ar objdump nm strip readelf pdftotext convert ffmpeg sudo xmllint busybox logrotate ansible terraform envsubst less valgrind"
+)
+_SAME = (words("gcc cc"), words("python python3"), words("pip pip3"), words("node npm npx"), words("cron crontab"))
+_NAME = re.compile(r"[^\s<>=!~]+")
+_STARTING = words("run Popen call check_call check_output")
+
+
+def need_faults(files: Mapping[str, Source], needs: tuple[str, ...]) -> Iterator[Fault]:
+    """The first call of each command that is missing in ``needs``; ``files`` are the scripts of tests, solution and setup."""
+    stated = {match[0] for need in needs if (match := _NAME.match(need.strip()))}
+    stated |= {name for group in _SAME if group & stated for name in group}
+    seen: set[str] = set()
+    for path in sorted(files):
+        for name, line in _calls(files[path]):
+            if name in _NOT_EVERYWHERE and name not in stated and name not in seen:
+                seen.add(name)
+                message = f"calls {name}, which not every machine has"
+                wanted = f'wanted "{name}" in needs of [metadata.bakeoff]'
+                yield path, f"line {line}", f"{message}; {wanted}"
+
+
+def _calls(source: Source) -> Iterator[tuple[str, int]]:
+    if source.kind == "shell":
+        yield from _of_shell(source)
+    elif source.kind == "python":
+        for node in source.python.nodes:
+            if isinstance(node, ast.Call) and called(node).rpartition(".")[2] in _STARTING and node.args:
+                first = node.args[0]
+                if isinstance(first, ast.List | ast.Tuple) and first.elts and isinstance(first.elts[0], ast.Constant):
+                    yield str(first.elts[0].value)[:100], node.lineno
+
+
+def _of_shell(source: Source) -> Iterator[tuple[str, int]]:
+    shell = source.shell
+    optional: set[str] = set()
+    for command in source.commands:
+        ran = program(command.words)
+        if not ran:
+            continue
+        if ran[0] in ("command", "which", "type", "hash"):
+            # A script that asks first has a way without it.
+            optional.update(ran[1:])
+        name = re.sub(r"^/(usr/)?s?bin/", "", ran[0])
+        if "/" not in name and name not in shell.functions and name not in optional:
+            yield name, command.line

@@ -1,0 +1,131 @@
+"""What words of a shell script come to, and which program a command really runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from bakeoff.checks.validate.shell import Command, parse_shell
+from bakeoff.checks.validate.shell_words import HERE, SUBSTITUTED
+
+ANY = "*"
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?[-=]([^{}$]*))?\}|([A-Za-z_]\w*)|\{[^{}]*\}|[0-9@*#?$!-])")
+_SETTING = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_DECLARING = ("export", "local", "readonly", "declare", "typeset")
+_DURATION = re.compile(r"\d+(\.\d+)?[smhd]?|\$\S*")
+_LONGEST = 1024
+_ROUNDS = 6
+_WITH_VALUE = {
+    "timeout": ("-k", "-s", "--kill-after", "--signal"),
+    "sudo": ("-u", "-g", "-C", "-D", "-p"),
+    "nice": ("-n",),
+    "env": ("-u", "-C", "-S"),
+    "xargs": ("-n", "-P", "-I", "-d", "-a", "-L", "-s", "-E"),
+    "setpriv": ("--reuid", "--regid", "--groups"),
+    "runuser": ("-u",),
+    "stdbuf": ("-i", "-o", "-e"),
+    "ionice": ("-c", "-n"),
+    "exec": ("-a",),
+    "flock": ("-w",),
+}
+_WRAPPING = frozenset((*_WITH_VALUE, "nohup", "time", "command", "builtin", "setsid", "then", "chronic", "unbuffer"))
+_SHELLS = ("sh", "bash", "dash", "ash", "zsh")
+
+
+def variables(commands: Iterable[Command]) -> dict[str, str]:
+    """What each variable holds, ``*`` where several values, or none that can be told, are given to it."""
+    given: dict[str, set[str]] = {}
+    for command in commands:
+        settings = list(command.assigns)
+        if command.words and command.words[0] in _DECLARING:
+            settings += [(match[1], match[2]) for word in command.words[1:] if (match := _SETTING.fullmatch(word))]
+        elif command.words and command.words[0] in ("for", "select", "read", "mapfile", "readarray", "getopts"):
+            settings += [(word, ANY) for word in command.words[1:]]
+        for name, value in settings:
+            given.setdefault(name, set()).add(value)
+    known = {name: values.pop() if len(values) == 1 else ANY for name, values in given.items()}
+    for _ in range(_ROUNDS):
+        # Variables that hold one another: a few rounds resolve what real scripts do, and a value of itself stays unknown.
+        known = {name: resolved(value, {**known, name: ANY}) for name, value in known.items()}
+    return known
+
+
+def resolved(word: str, known: Mapping[str, str]) -> str:
+    """The word with its variables replaced, ``*`` for what cannot be told."""
+
+    def one(match: re.Match[str]) -> str:
+        name = match[1] or match[3]
+        if not name:
+            return ANY
+        value = known.get(name)
+        if value is None or (value == ANY and match[2]):
+            return ANY if match[2] is None else match[2]
+        return value
+
+    if HERE in word:
+        word = word.replace(HERE, "/tests")
+    word = word.replace(SUBSTITUTED, ANY)
+    for _ in range(3):
+        if "$" not in word or len(word) > _LONGEST:
+            break
+        word = _VARIABLE.sub(one, word)
+    return word if len(word) <= _LONGEST else ANY
+
+
+def program(words: Sequence[str]) -> list[str]:
+    """The words of the program that is really run: what stands behind ``sudo``, ``timeout 5``, ``env A=b`` and their like."""
+    rest = list(words)
+    for _ in range(20):
+        if not rest:
+            break
+        name = rest[0].rpartition("/")[2]
+        if name not in _WRAPPING:
+            break
+        if name == "command" and rest[1:2] in (["-v"], ["-V"]):
+            break
+        valued = _WITH_VALUE.get(name, ())
+        at = 1
+        while at < len(rest) and (rest[at].startswith("-") or _SETTING.fullmatch(rest[at])):
+            if rest[at] == "--":
+                at += 1
+                break
+            at += 2 if rest[at] in valued else 1
+        if name == "timeout" and at < len(rest) and _DURATION.fullmatch(rest[at]):
+            at += 1
+        rest = rest[at:]
+    return rest
+
+
+def inner_script(words: Sequence[str]) -> str | None:
+    """The script in ``sh -c SCRIPT``, ``eval SCRIPT`` or ``su USER -c SCRIPT``."""
+    if not words:
+        return None
+    name = words[0].rpartition("/")[2]
+    if name == "eval":
+        return " ".join(words[1:])
+    if name in _SHELLS or name in ("su", "runuser"):
+        for index, word in enumerate(words[1:-1], 1):
+            if re.fullmatch(r"-[a-z]*c|--command", word):
+                return words[index + 1]
+    return None
+
+
+def script_named(words: Sequence[str]) -> str | None:
+    """The script file that a shell or ``.`` is called with."""
+    name = words[0].rpartition("/")[2] if words else ""
+    if name in (*_SHELLS, ".", "source"):
+        for word in words[1:]:
+            if not word.startswith(("-", "+")):
+                return word
+    return None
+
+
+def commands_in(commands: Iterable[Command], level: int = 0) -> list[Command]:
+    """The commands and those in scripts that they hold as a word (``sh -c '…'``)."""
+    found: list[Command] = []
+    for command in commands:
+        found.append(command)
+        script = inner_script(program(command.words))
+        if script is not None and level < 3:
+            found += commands_in(parse_shell(script).commands, level + 1)
+    return found
