@@ -9,6 +9,7 @@ from pathlib import Path
 
 LOGS = Path("/app/logs")
 MINUTE = timedelta(minutes=1)
+UTC = timezone(timedelta())
 EDGE = re.compile(r'\S+ \[([^]]+)\] "\S+ (\S+)" (\d+) \d+ rid=(\S+)')
 CHECKOUT = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+)Z +(\w+)")
 PAYMENTS = re.compile(r"(\d{4}-\d\d-\d\d [\d:.]+) (\w) (?:REQ (\S+) )?")
@@ -52,7 +53,7 @@ def inventory():
         except ValueError:
             continue
         if record["level"] in ("error", "fatal"):
-            when = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=record["ts"])
+            when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=record["ts"])
             yield when, record.get("request", "").lower() or None
 
 
@@ -78,7 +79,7 @@ def deployments():
 
 
 def text(when: datetime) -> str:
-    return when.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def main() -> None:

@@ -85,6 +85,9 @@ def main() -> int:
             for aspect, right in aspects(copy / "rotate.sh", scratch):
                 print(f"{aspect}: {'right' if right else 'wrong'}", flush=True)
                 wrong += not right
+                if runner.overdue:
+                    print("a run did not end in time; no more are started")
+                    return 1
     finally:
         runner.end_all()
         shutil.rmtree(scratch, ignore_errors=True)

@@ -27,7 +27,8 @@ def killed(job, scratch):
     for moment in ("the archive changes", "something is written", "a moment"):
         place = Place(job, scratch)
         old = {"old report": b"o" * 1000, "twice": b"old"}
-        new = {"big one": noise(BIG, 2), "twice": b"new", "small": b"s"}
+        size = 3 * BIG if moment == "the archive changes" else BIG  # long enough to be met in the middle
+        new = {"big one": noise(size, 2), "twice": b"new", "small": b"s"}
         pack(place.daily / f"reports-{SATURDAY}.tar.gz", old)
         pack(place.daily / "reports-2026-03-13.tar.gz", {"friday": b"f"})
         put(place.reports, new)

@@ -16,6 +16,8 @@ PATH = "/usr/bin:/bin"
 if not Path("/usr/bin/python3").exists() and not Path("/bin/python3").exists():
     PATH += f":{Path(sys.executable).parent}"
 
+overdue: "list[Run]" = []  # runs that had to be ended
+
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -117,6 +119,7 @@ class Run:
             self.status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.status = "too long"
+            overdue.append(self)
         self.signal(signal.SIGKILL)
         self._process.wait()
         return self.status
