@@ -4,6 +4,7 @@ The rules are data: no code of the agent runs here, and redact.py of the agent's
 """
 
 import json
+import operator
 import stat
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def main() -> int:
             print(f"{name}: {lines}")
             return 1
         wanted = expected.get(name, lines)
-        missed = sum(line != want for line, want in zip(lines, wanted))
+        missed = sum(map(operator.ne, lines, wanted))
         print(f"{name}: {f'{missed} of {len(wanted)} lines wrong' if missed else 'right'}")
         wrong += missed
     return 1 if wrong else 0

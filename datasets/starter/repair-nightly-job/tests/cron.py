@@ -45,6 +45,11 @@ def field(text, low, high, names):
     return values
 
 
+def fields(entry):
+    """The sets of numbers that the five fields of an entry mean."""
+    return [field(entry[place], *bounds) for place, bounds in enumerate(FIELDS)]
+
+
 def parse(text):
     """Settings, and entries as (time fields, command); ValueError for a line that cron would not take."""
     settings, entries = {}, []
@@ -65,17 +70,16 @@ def parse(text):
         parts = line.split(None, 5)
         if len(parts) != 6:
             raise ValueError(line)
-        for part, (low, high, names) in zip(parts, FIELDS):
-            field(part, low, high, names)
+        fields(parts[:5])
         entries.append((tuple(parts[:5]), parts[5]))
     return settings, entries
 
 
-def times(fields):
+def times(entry):
     """(the pairs of hour and minute, the days of four years) at which an entry runs."""
-    minutes, hours, days, months, weekdays = (field(part, *bounds) for part, bounds in zip(fields, FIELDS))
+    minutes, hours, days, months, weekdays = fields(entry)
     weekdays = {day % 7 for day in weekdays}
-    either = not fields[2].startswith("*") and not fields[4].startswith("*")
+    either = not entry[2].startswith("*") and not entry[4].startswith("*")
     runs = set()
     day = date(2025, 1, 1)
     while day < date(2029, 1, 1):
