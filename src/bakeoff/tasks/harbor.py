@@ -109,6 +109,7 @@ def _task(toml: TaskToml, raw: Mapping[str, object], reader: Reader, dataset: st
         reward_strategy=toml.multi_step_reward_strategy,
         solution_env=toml.solution.env,
         origin=reader.root,
+        meant=reader.own.meant,
     )
 
 
@@ -155,6 +156,13 @@ def _check_own(reader: Reader) -> None:
                 reader.findings.append(
                     convert.path_finding(reader.where, field, pattern, "a pattern of relative paths")
                 )
+    for index, pattern in enumerate(own.meant):
+        if not (convert.relative_path(pattern) or convert.inner_path(pattern)):
+            field, wanted = (
+                f"metadata.bakeoff.meant[{index}]",
+                "a pattern of paths in the sandbox, or relative to the task",
+            )
+            reader.findings.append(convert.path_finding(reader.where, field, pattern, wanted))
     for path in reader.files:
         if _secret(path) and any(fnmatchcase(path, pattern) for pattern in own.visible) and not _hidden(path, own):
             reader.add("would show tests or solutions", field="metadata.bakeoff.visible", found=repr(path))

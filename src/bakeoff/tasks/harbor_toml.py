@@ -133,6 +133,7 @@ class BakeoffTable(Struct, frozen=True):
     verify_modes: tuple[ModeName, ...] = ()
     visible: tuple[Text, ...] = ()
     hidden: tuple[Text, ...] = ()
+    meant: tuple[Text, ...] = ()
     widen: tuple[Text, ...] = ()
     files: Text | None = None
     setup: Text | None = None

@@ -174,7 +174,10 @@ class Step(Struct, frozen=True):
 
 
 class Task(Struct, frozen=True):
-    """``digest`` covers every file's path, mode and bytes. Files are sorted by path."""
+    """``digest`` covers every file's path, mode and bytes. Files are sorted by path.
+
+    ``meant`` holds patterns of what looks like a leak and is none: paths in the sandbox, or relative to the task's folder.
+    """
 
     dataset: str
     name: str
@@ -193,6 +196,7 @@ class Task(Struct, frozen=True):
     reward_strategy: Literal["mean", "final"] = "mean"
     solution_env: dict[str, str] = {}
     origin: str = ""
+    meant: tuple[str, ...] = ()
 
     @property
     def ref(self) -> str:

@@ -20,6 +20,7 @@ from bakeoff.records.outcomes import Flag, Outcome
 from bakeoff.records.results import Limits, StepResult
 from bakeoff.sandboxes.base import Mount, Sandbox, Used
 from bakeoff.sandboxes.logged import describe_exit
+from bakeoff.tasks.meant import meant_files
 from bakeoff.tasks.model import (
     ARTIFACTS_DIR,
     PACKET_DIR,
@@ -197,6 +198,7 @@ class Stage:
                 step,
                 self.folder / "task_packet",
                 agent_timeout_sec=limits.agent_timeout_sec,
+                meant=meant_files(self.task),
                 laid=laid_files(self.task, self.environment, step) if self.agent.needs.where == "host" else (),
             )
             self.recorder.emit("task_packet_created", {"files": len(manifest.included), "withheld": manifest.withheld})
