@@ -1,0 +1,163 @@
+"""What stands inside visible bytes: members of archives, packed files, base64. Bounded, whatever the bytes are."""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import codecs
+import io
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from bakeoff.files import tar
+from bakeoff.files.tar import TarError
+
+DEPTH = 3
+_BASE64 = re.compile(
+    rb"[A-Za-z0-9+/_-]{16,}(?:\s*\n\s*[A-Za-z0-9+/_-]{16,})*(?:\s*\n\s*[A-Za-z0-9+/_-]{1,15})?(?![^\s=\"'),;<>])"
+)
+_BASE64_LEAST = 48
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"PK\x03\x04")
+_DAMAGED = (
+    TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+)
+
+
+class Budget:
+    """How much may be looked at: ``bytes`` and ``items`` are what is left. ``cut`` says what was left out, empty for nothing."""
+
+    def __init__(self, size: int, items: int, each: int) -> None:
+        self.bytes = size
+        self.items = items
+        self.each = each
+        self.cut = ""
+
+    def take(self, size: int) -> bool:
+        """Whether another item of this size may be looked at; if so, it counts."""
+        if self.items <= 0 or size > self.bytes:
+            self.cut = self.cut or "too many files or bytes"
+            return False
+        self.items -= 1
+        self.bytes -= size
+        return True
+
+
+class Inner(Struct, frozen=True):
+    """One thing inside: its name there, and its bytes."""
+
+    name: str
+    data: bytes
+
+
+def inside(data: bytes, budget: Budget, depth: int = DEPTH) -> Iterator[Inner]:
+    """Everything inside ``data``, however it is packed, ``depth`` wrappings deep. What is damaged ends early, and nothing is raised.
+
+    Names of members in members are parted by ``!``.
+    """
+    if depth == 0 or len(data) < 20:
+        return
+    for inner in _unwrapped(data, budget):
+        if not budget.take(len(inner.data)):
+            return
+        yield inner
+        for deeper in inside(inner.data, budget, depth - 1):
+            yield Inner(f"{inner.name}!{deeper.name}", deeper.data)
+
+
+def _unwrapped(data: bytes, budget: Budget) -> Iterator[Inner]:
+    try:
+        if data.startswith(_PACKED[:3]):
+            yield Inner("unpacked", _unpack(data, budget))
+        elif data.startswith(b"PK\x03\x04"):
+            yield from _zip_members(data, budget)
+        elif data[257:262] == b"ustar":
+            yield from _tar_members(data, budget)
+        elif b"\0" not in data[:8192]:
+            yield from _base64(data, budget)
+    except _DAMAGED:
+        return
+
+
+def _most(budget: Budget) -> int:
+    return max(min(budget.each, budget.bytes), 0)
+
+
+def _unpack(data: bytes, budget: Budget) -> bytes:
+    """The first of the bytes that were packed; a stream that ends early gives what there is."""
+    most = _most(budget)
+    if data.startswith(b"\x1f\x8b"):
+        out = zlib.decompressobj(wbits=31).decompress(data, most + 1)
+    elif data.startswith(b"BZh"):
+        out = bz2.BZ2Decompressor().decompress(data, most + 1)
+    else:
+        out = lzma.LZMADecompressor(memlimit=256 << 20).decompress(data, most + 1)
+    if len(out) > most:
+        budget.cut = budget.cut or "what is packed is too long"
+    return out[:most]
+
+
+def _zip_members(data: bytes, budget: Budget) -> Iterator[Inner]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for info in archive.infolist():
+            if info.is_dir() or budget.items <= 0:
+                continue
+            try:
+                with archive.open(info) as member:
+                    content = member.read(_most(budget) + 1)
+            except (RuntimeError, *_DAMAGED):
+                continue  # it is damaged, or needs a password
+            if len(content) > _most(budget):
+                budget.cut = budget.cut or "a member of an archive is too long"
+                continue
+            yield Inner(info.filename, content)
+
+
+def _tar_members(data: bytes, budget: Budget) -> Iterator[Inner]:
+    name, parts, size = "", bytearray(), 0
+    for member, piece in tar.Parser().feed(data):
+        if member is not None:
+            if name:
+                yield Inner(name, bytes(parts))
+            wanted = member.kind == tar.FILE and member.size <= _most(budget)
+            if member.kind == tar.FILE and not wanted:
+                budget.cut = budget.cut or "a member of an archive is too long"
+            name = member.name.decode("utf-8", "backslashreplace") if wanted else ""
+            parts, size = bytearray(), member.size
+        elif piece is not None and name:
+            parts += piece
+    if name and len(parts) == size:
+        yield Inner(name, bytes(parts))
+
+
+def _base64(data: bytes, budget: Budget) -> Iterator[Inner]:
+    for found in _BASE64.finditer(data):
+        packed = b"".join(found.group().split()).translate(_URL_SAFE)
+        if len(packed) < _BASE64_LEAST or budget.items <= 0:
+            continue
+        packed = packed[: len(packed) - (len(packed) % 4 == 1)]
+        plain = base64.b64decode(packed + b"=" * (-len(packed) % 4))
+        if len(plain) <= _most(budget) and _says_something(plain):
+            yield Inner("base64", plain)
+
+
+def _says_something(plain: bytes) -> bool:
+    """Whether what was decoded is a text or packed again; what only looked like base64 gives neither."""
+    if plain.startswith(_PACKED):
+        return True
+    try:
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(plain[:400], final=len(plain) <= 400)
+    except UnicodeDecodeError:
+        return False
