@@ -37,8 +37,16 @@ GIT = (
     "-c",
     "init.defaultBranch=main",
 )
-FIXED = "def total(prices):\n    return sum(prices) - discount_for(len(prices))\n\n\ndef discount_for(count):\n    return count // 3\n"
-BROKEN = FIXED.replace("- discount_for(len(prices))", "+ len(prices)")
+FIXED = """def total(prices):
+    return sum(prices) - discount_for(len(prices), largest=max(prices))
+
+
+def discount_for(count, largest):
+    whole_groups = count // 3
+    at_most = largest * whole_groups
+    return min(whole_groups * 5, at_most)
+"""
+BROKEN = "def total(prices):\n    return sum(prices) + len(prices)\n"
 MEND = f"#!/bin/sh\ncat >/app/repo/shop.py <<'END'\n{FIXED}END\n"
 
 

@@ -55,6 +55,11 @@ def bare_beside(repository: Path) -> None:
     shutil.rmtree(work)
 
 
+def on_the_way(repository: Path) -> None:
+    commit(repository, "shop.py", FIXED.replace("count // 3", "count // 2"))
+    commit(repository, "shop.py", BROKEN)
+
+
 def broken_repository(repository: Path) -> None:
     old_commit(repository)
     (repository / ".git" / "HEAD").unlink()
@@ -80,7 +85,7 @@ def in_a_message(repository: Path) -> None:
 
 
 PLANTED = (
-    *(old_commit, unreachable, stashed, staged_once, in_packs, bare_beside, broken_repository, in_a_module),
+    *(old_commit, unreachable, stashed, staged_once, on_the_way, in_packs, bare_beside, broken_repository, in_a_module),
     *(as_script_in_a_tag, in_a_message),
 )
 
@@ -123,9 +128,10 @@ async def test_what_a_repository_configures_is_never_run(shop: Path, look: Look)
     for key in ("core.fsmonitor", "core.pager", "alias.cat-file", "core.sshCommand"):
         git(shop / REPO, "config", key, "touch /app/ran; false")
     with open(shop / "solution" / "solve.sh", "a") as solve:
-        solve.write("test ! -e /app/ran || cat /app/repo/shop.py >/app/it-was-run-by-somebody\n")
-    (finding,) = (await look(shop)).findings
-    assert "/app/repo/shop.py" in finding.message
+        solve.write("test ! -e /app/ran\n")
+    found = await look(shop)
+    assert found.findings
+    assert found.notes == ()  # or the solution would have failed
 
 
 async def test_a_setup_script_that_commits_the_solution_is_found(shop: Path, look: Look) -> None:

@@ -61,6 +61,9 @@ FILES = {
     "in a zip in gzip": ("environment/files/backup.bin", gzip.compress(zipped("run.sh", SOLVE))),
     "in base64": ("environment/files/blob.txt", base64.encodebytes(SOLVE.encode())),
     "in base64 on one line": ("environment/files/blob.json", b'{"data": "' + base64.b64encode(SOLVE.encode()) + b'"}'),
+    "in a database": ("environment/files/state.db", b"SQLite format 3\0\1\2" + SOLVE.encode().replace(b"\n", b"\n\3") + b"\0\7"),
+    "in the text of another system": ("environment/files/run.ps1", SOLVE.encode("utf-16")),
+    "in the second of two streams": ("environment/files/log.gz", gzip.compress(b"started\n" * 9) + gzip.compress(SOLVE.encode())),
     "in a file of notes": ("environment/files/NOTES.md", f"What comes out:\n\n    {EXPECTED.replace(chr(10), chr(10) + '    ')}\n"),
 }  # fmt: skip
 
@@ -73,6 +76,15 @@ async def test_something_hidden_in_a_file_is_found(orders: Path, look: Look, kin
     assert path in places(found.findings)
     for finding in found.findings:
         assert not any(secret in finding.message for secret in SECRET)
+
+
+async def test_a_compiled_module_of_the_tests_is_found(orders: Path, look: Look) -> None:
+    write(orders, "tests/checks.py", "def verdict():\n    return 'something that nobody may know'\n")
+    write(orders, "environment/files/__pycache__/checks.cpython-311.pyc", b"\x6f\r\r\n" + bytes(20))
+    found = await look(orders)
+    assert places(found.findings) == {"environment/files/__pycache__/checks.cpython-311.pyc"}
+    write(orders, "environment/files/checks.py", "def other():\n    return 'something that the agent works on'\n")
+    assert (await look(orders)).findings == ()
 
 
 QUOTED = {
@@ -175,6 +187,17 @@ async def test_values_of_the_verifier_in_the_environment_are_found(orders: Path,
     assert "n4Zr81kQp" not in finding.message
 
 
+async def test_a_value_of_the_verifier_is_told_by_where_it_stands(orders: Path, look: Look) -> None:
+    add_keys(orders, "verifier.env", 'EXPECTED_BATCH = "88213"')
+    write(orders, "environment/files/batches.csv", "88211,a\n88213,b\n")
+    found = await look(orders)
+    assert found.findings == ()
+    assert places(found.notes) == {"environment/files/batches.csv"}
+    with open(orders / "instruction.md", "a") as instruction:
+        instruction.write("\nFind the odd batch (88213).\n")
+    assert places((await look(orders)).findings) == {"instruction.md"}
+
+
 async def test_what_a_solution_leaves_and_what_stood_beside_it_is_found(orders: Path, look: Look) -> None:
     write(orders, "environment/files/old/result.csv", EXPECTED.replace("1,17 EUR\n", "1,17 EUR \n"))
     (orders / "tests" / "expected.csv").write_text("1,2,3,4\n5,6,7,8\n9,10,11,12\n")
@@ -191,6 +214,15 @@ async def test_files_that_a_solution_moves_or_names_are_no_leak(orders: Path, lo
     found = await look(orders)
     assert found.findings == ()
     assert places(found.notes) == {"environment/files/settings.orig"}
+
+
+async def test_a_file_that_a_solution_brings_anew_as_it_was_is_a_note(orders: Path, look: Look) -> None:
+    module = "".join(f"def unchanged_{number}():\n    return {number} + 1000\n" for number in range(5))
+    for path in ("environment/files/shop/__init__.py", "solution/shop/__init__.py"):
+        write(orders, path, module)
+    assert (await look(orders)).findings == ()
+    write(orders, "environment/files/__init__.py", module)
+    assert places((await look(orders)).findings) == {"environment/files/__init__.py"}
 
 
 async def test_a_folder_as_root_with_tests_in_it_is_found(orders: Path, look: Look, root: Path) -> None:

@@ -11,6 +11,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -23,7 +24,10 @@ _BASE64 = re.compile(
 )
 _BASE64_LEAST = 48
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"PK\x03\x04")
+_STREAM_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+_PACKED = (*_STREAM_STARTS, b"PK\x03\x04")
+_OLD_TAR = re.compile(rb"[0-7 ]{6}\0[ \0]")
+_STREAMS = 64
 _DAMAGED = (
     TarError,
     zipfile.BadZipFile,
@@ -34,6 +38,12 @@ _DAMAGED = (
     ValueError,
     NotImplementedError,
 )
+
+
+class _Decompressor(Protocol):
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 class Budget:
@@ -79,11 +89,11 @@ def inside(data: bytes, budget: Budget, depth: int = DEPTH) -> Iterator[Inner]:
 
 def _unwrapped(data: bytes, budget: Budget) -> Iterator[Inner]:
     try:
-        if data.startswith(_PACKED[:3]):
+        if data.startswith(_STREAM_STARTS):
             yield Inner("unpacked", _unpack(data, budget))
         elif data.startswith(b"PK\x03\x04"):
             yield from _zip_members(data, budget)
-        elif data[257:262] == b"ustar":
+        elif data[257:262] == b"ustar" or _OLD_TAR.fullmatch(data[148:156]):
             yield from _tar_members(data, budget)
         elif b"\0" not in data[:8192]:
             yield from _base64(data, budget)
@@ -96,17 +106,29 @@ def _most(budget: Budget) -> int:
 
 
 def _unpack(data: bytes, budget: Budget) -> bytes:
-    """The first of the bytes that were packed; a stream that ends early gives what there is."""
+    """The first of the bytes that were packed, of all streams one after the other; one that ends early gives what there is."""
     most = _most(budget)
-    if data.startswith(b"\x1f\x8b"):
-        out = zlib.decompressobj(wbits=31).decompress(data, most + 1)
-    elif data.startswith(b"BZh"):
-        out = bz2.BZ2Decompressor().decompress(data, most + 1)
-    else:
-        out = lzma.LZMADecompressor(memlimit=256 << 20).decompress(data, most + 1)
+    out = bytearray()
+    for _ in range(_STREAMS):
+        stream = _decompressor(data)
+        try:
+            out += stream.decompress(data, most + 1 - len(out))
+        except _DAMAGED:
+            break
+        data = stream.unused_data
+        if not data.startswith(_STREAM_STARTS) or len(out) > most:
+            break
     if len(out) > most:
         budget.cut = budget.cut or "what is packed is too long"
-    return out[:most]
+    return bytes(out[:most])
+
+
+def _decompressor(data: bytes) -> _Decompressor:
+    if data.startswith(b"BZh"):
+        return bz2.BZ2Decompressor()
+    if data.startswith(b"\xfd7zXZ\0"):
+        return lzma.LZMADecompressor(memlimit=256 << 20)
+    return zlib.decompressobj(wbits=47)
 
 
 def _zip_members(data: bytes, budget: Budget) -> Iterator[Inner]:

@@ -70,8 +70,12 @@ def _compare(task: Task, told: Told, secrets: tuple[Secret, ...], visible: list[
     for seen in visible:
         for match in fingerprint.matches(seen):
             told.match(match)
-    for place, field in values_in(hidden_values(task), visible):
-        told.finding(f"names the value of {field}, which the agent is not given; take it away", place=place)
+    for seen, field in values_in(hidden_values(task), visible):
+        what = f"names the value of {field}, which is hidden"
+        if seen.prose:
+            told.finding(f"{what}; take it away", place=seen.place)
+        else:
+            told.note(f"{what}; no fault where it has to be found there", place=seen.place)
 
 
 class _Look:

@@ -17,7 +17,7 @@ from bakeoff.sandboxes.base import Sandbox
 _TEMPORARY = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 """Folders that are no part of the root and so are in no list of changes."""
 
-_OURS = ("/task_packet", "/agent", "/tests", "/solution", "/logs", "/proc", "/sys")
+_OURS = ("/task_packet", "/tests", "/solution", "/logs", "/proc", "/sys")
 _MOST_GETS = 400
 _MOST_CHANGES = 50_000
 _STREAM = 256 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from msgspec import Struct
@@ -9,6 +10,7 @@ from msgspec import Struct
 MAX_TEXT = 4 << 20
 """Bytes of one file whose text is compared; a longer one is compared as a whole file alone."""
 
+_PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]{8,}")
 _SPACE = re.compile(r"\s+")
 _PROSE_MARKS = re.compile(r"^(?:[>$*+-]\s+|\d+[.)]\s+)+")
 _COMMENT = re.compile(r"^(?:#(?!\d)|//|--\s|/\*|\*/?(?:\s|$)|<!--|;;)")
@@ -40,9 +42,13 @@ class Line(Struct, frozen=True):
 
 
 def text_of(data: bytes) -> str | None:
-    """The text in ``data``; None for what is no text, or too long to be compared by lines."""
-    if len(data) > MAX_TEXT or b"\0" in data[:8192]:
+    """The text in ``data``, of a database or a program what is printable in it; None for what is too long to be compared by lines."""
+    if len(data) > MAX_TEXT:
         return None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    if b"\0" in data[:8192]:
+        return b"\n".join(_PRINTABLE.findall(data)).decode()
     return data.decode("utf-8", "replace")
 
 

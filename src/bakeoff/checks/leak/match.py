@@ -34,7 +34,8 @@ _JUDGES = re.compile(
     r"\bassert|\bexpect|[=!]=|\bcmp\b|\bdiff\b|\bgrep\b|\bfail|\breward|\[\s|\btest\s|\s-(?:eq|ne|gt|lt)\s|\bshould\b"
 )
 _DOCUMENT = re.compile(r"^(?:readme|notes?|todo|hints?)\b|\.(?:md|rst|adoc)$", re.IGNORECASE)
-How = Literal["same", "whole", "lines", "value"]
+_COMPILED = re.compile(r"(\w+)\.(?:\w+-\d+\w*\.)?(?:opt-\d\.)?pyc")
+How = Literal["same", "whole", "lines", "value", "compiled"]
 
 
 class Match(Struct, frozen=True):
@@ -49,7 +50,7 @@ class Match(Struct, frozen=True):
 class Fingerprint:
     """All that a task hides, ready to be looked for. ``visible`` is everything that will be looked at."""
 
-    def __init__(self, secrets: Sequence[Secret], visible: Iterable[Seen]) -> None:
+    def __init__(self, secrets: Sequence[Secret], visible: Sequence[Seen]) -> None:
         self._secrets = tuple(secrets)
         self._by_digest: dict[str, list[Secret]] = {}
         self._by_line: dict[str, list[int]] = {}
@@ -65,16 +66,20 @@ class Fingerprint:
             if seen.prose and seen.text:
                 told |= names_in(seen.text)
         self._inputs = {name for name in told if not looks_private(name) and not name.lower().startswith("test")}
+        self._modules = {seen.place.name[:-3] for seen in visible if seen.place.name.endswith(".py")}
         self._order = [
             {line: at for at, line in enumerate(line for line in secret.lines if line in secret.strong)}
             for secret in self._secrets
         ]
 
     def _know(self, seen: Seen) -> None:
-        """Take from what is distinctive of a secret what stands in a visible file that the secret itself is about."""
+        """Take from what is distinctive of a secret what stands in a visible file that the secret itself is about.
+
+        What archives and old commits hold takes nothing away: there it is not in the agent's way, but to be found.
+        """
         name = seen.place.name
         about = [number for number, secret in enumerate(self._secrets) if name and _is_about(secret, name)]
-        if about and not seen.prose:
+        if about and not seen.prose and not seen.place.inner:
             lines = set(lines_in(seen))
             for number in about:
                 if not self._holds_all(lines, self._secrets[number]):
@@ -87,6 +92,10 @@ class Fingerprint:
             for secret in self._by_digest.get(digest, ()):
                 if secret.size >= _SMALL_VALUE and (secret.script or not _trivial(secret, seen)):
                     found.setdefault(secret.path, Match(seen, secret, "same", self._is_copy(seen, secret)))
+        if compiled := _COMPILED.fullmatch(seen.place.name):
+            for secret in self._secrets:
+                if secret.path.endswith(f"/{compiled.group(1)}.py") and compiled.group(1) not in self._modules:
+                    found.setdefault(secret.path, Match(seen, secret, "compiled"))
         if seen.text is not None:
             if not seen.prose:
                 for match in self._in_file(seen):
@@ -175,13 +184,15 @@ class Fingerprint:
         """Whether the same may stand in both places: an input that tests compare with, or that a wrong solution leaves as it is."""
         if secret.kind == "wrong":
             return secret.path.rpartition("/")[2] != "solve.sh"
+        if secret.kind == "solution":
+            return _is_kept(seen, secret)
         if secret.kind != "tests" or _private(secret) or looks_private(seen.place.name):
             return False
         return not secret.script or self._is_input(seen, secret)
 
     def _is_input(self, seen: Seen, secret: Secret) -> bool:
         """Whether a visible file with something of the tests in it is one that an instruction names, as what is worked on."""
-        return secret.kind == "tests" and seen.place.name in self._inputs
+        return secret.kind == "tests" and not seen.place.inner and seen.place.name in self._inputs
 
     @staticmethod
     def _holds_all(lines: set[str], secret: Secret) -> bool:
@@ -203,11 +214,17 @@ def _trivial(secret: Secret, seen: Seen) -> bool:
     return secret.size < 16 and secret.path.rpartition("/")[2] != seen.place.name
 
 
+def _is_kept(seen: Seen, secret: Secret) -> bool:
+    """Whether a solution that brings a folder of files anew has this one in it as it was: the same path, of some length."""
+    path = secret.path.rpartition("solution/")[2]
+    return "/" in path and not seen.place.inner and (seen.place.path or seen.place.file).endswith(f"/{path}")
+
+
 def _private(secret: Secret) -> bool:
     """Whether the hidden file's name says that it is for judging, wherever it lies."""
     return secret.kind == "solution" or looks_private(secret.path)
 
 
 def _only_data(seen: Seen, secret: Secret, shared: set[str]) -> bool:
-    """Whether a script has in common with a visible file only data, which it may have from there."""
-    return not shared & secret.said and not looks_private(seen.place.name)
+    """Whether tests have in common with a visible file only data, which they may have from there."""
+    return secret.kind == "tests" and not shared & secret.said and not looks_private(seen.place.name)

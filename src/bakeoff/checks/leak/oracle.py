@@ -14,7 +14,7 @@ from bakeoff.agents.oracle import OracleAgent
 from bakeoff.checks.leak.inventory import Inventory
 from bakeoff.checks.leak.lines import squeezed, text_of, unquoted
 from bakeoff.checks.leak.repositories import is_store
-from bakeoff.checks.leak.secrets import Secret, digests_of
+from bakeoff.checks.leak.secrets import Secret, digests_of, names_in
 from bakeoff.checks.leak.seen import Place, Seen
 from bakeoff.errors import Unsupported
 from bakeoff.records.run import TraceKind
@@ -28,6 +28,7 @@ _LEAST = 16
 """Bytes of a result that is hardly there by chance."""
 
 _LEAST_QUOTED = 40
+_FROM_HISTORY = ("commit ", "blob ")
 
 
 async def run_oracle(
@@ -86,7 +87,7 @@ def _ignore(kind: TraceKind, fields: Mapping[str, str | int | float | bool | Non
 class Stood(Struct, frozen=True):
     """What the solution left at ``path`` stood at ``place`` before.
 
-    ``sound``: the solution itself takes it from there, or it is only quoted.
+    ``sound``: the solution or an instruction names the place, or it is only quoted.
     """
 
     place: Place
@@ -99,7 +100,7 @@ def stood_before(
 ) -> Iterator[Stood]:
     """Where the final content of a file that the solution wrote was to be had from the start.
 
-    A file that was moved is none of it; a plain file that the solution names is where the task wants it taken from.
+    A file that was moved is none of it; what the solution or an instruction names is where the task wants it taken from.
     """
     seen = list(visible)
     where: dict[str, list[Place]] = {}
@@ -109,6 +110,7 @@ def stood_before(
                 where.setdefault(digest, []).append(one.place)
     prose = [(one.place, unquoted(one.text)) for one in seen if one.prose and one.text]
     named = {name for secret in secrets if secret.kind == "solution" for name in secret.names}
+    named |= {name for one in seen if one.prose and one.text for name in names_in(one.text)}
     for path, file in after.files.items():
         old = before.files.get(path)
         if file.size < _LEAST or is_store(path) or (old is not None and old.sha256 == file.sha256):
@@ -122,6 +124,6 @@ def stood_before(
             if place.path in before.files and place.path not in after.files and not place.inner:
                 continue
             source = place.path.rpartition("/")[2] or place.file.rpartition("/")[2]
-            yield Stood(place, path, sound=source in named)
+            yield Stood(place, path, sound=source in named and not place.inner.startswith(_FROM_HISTORY))
         if text is not None and len(value := squeezed(text)) >= _LEAST_QUOTED:
             yield from (Stood(place, path, sound=True) for place, said in prose if value.replace("`", "") in said)

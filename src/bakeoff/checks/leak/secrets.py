@@ -81,7 +81,7 @@ def secret(file: TaskFile, kind: Kind, last: int) -> Secret:
     extension = posixpath.splitext(file.path)[1].lower().lstrip(".")
     script = data.startswith(b"#!") or extension in _SCRIPTS or posixpath.basename(file.path) == "Makefile"
     text = text_of(data) if data else None
-    if text is None:
+    if text is None or b"\0" in data[:8192]:
         return Secret(
             path=file.path, kind=kind, last=last, script=script, size=file.size, digests=frozenset((file.sha256,))
         )

@@ -34,6 +34,7 @@ class Told:
             "same": f"the same as {secret.path}, which is hidden",
             "whole": f"holds all that {secret.path} says, which is hidden",
             "lines": f"has many lines in common with {secret.path}, which is hidden",
+            "compiled": f"is called as if it were compiled from {secret.path}, which is hidden",
             "value": f"names the value in {secret.path}, which is hidden",
         }[match.how]
         if match.sound:

@@ -41,8 +41,8 @@ def hidden_values(task: Task) -> list[Value]:
     ]
 
 
-def values_in(values: Iterable[Value], seen: Iterable[Seen]) -> Iterator[tuple[Place, str]]:
-    """Where such a value stands in something visible, and which."""
+def values_in(values: Iterable[Value], seen: Iterable[Seen]) -> Iterator[tuple[Seen, str]]:
+    """Where such a value stands in something visible, and which. In data it may have to be found, in prose it is given away."""
     wanted = list(values)
     if not wanted:
         return
@@ -50,7 +50,7 @@ def values_in(values: Iterable[Value], seen: Iterable[Seen]) -> Iterator[tuple[P
         text = one.text or ""
         for value in wanted:
             if re.search(rf"(?<!\w){re.escape(value.value)}(?!\w)", text):
-                yield one.place, value.field
+                yield one, value.field
 
 
 def variables_shown(env: Mapping[str, str], own: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
