@@ -280,3 +280,13 @@ async def test_a_later_steps_tests_in_an_earlier_steps_workdir_are_found(
     (folder / "steps/one/workdir/later.sh").unlink()
     write(folder, "steps/two/workdir/before.sh", "echo the result of part one >/app/one.txt\n")
     assert (await look(folder)).findings == ()
+
+
+async def test_what_is_too_long_to_be_read_is_compared_as_a_whole_and_told(orders: Path, look: Look) -> None:
+    long = b"0123456789abcdef\n" * (1 << 20)
+    write(orders, "environment/files/long.dat", long)
+    found = await look(orders)
+    assert found.findings == ()
+    assert any("environment/files/long.dat is too long" in note.message for note in found.notes)
+    write(orders, "tests/expected.dat", long)
+    assert places((await look(orders)).findings) == {"environment/files/long.dat"}

@@ -33,7 +33,7 @@ from bakeoff.trials.environment import check_support, effective_environment, eff
 from bakeoff.trials.packet import Refused, write_packet
 from bakeoff.trials.setup import SETUP_DIR, lay_environment, lay_step
 
-_BYTES = 192 << 20
+_BYTES = 128 << 20
 _ITEMS = 50_000
 _EACH = 16 << 20
 _ONLY_TESTS = (TESTS_DIR, SOLUTION_DIR, VERIFIER_LOGS_DIR)

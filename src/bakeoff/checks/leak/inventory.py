@@ -57,9 +57,8 @@ async def take_inventory(sandbox: Sandbox, budget: Budget, *, also: Iterable[str
     A sandbox without a root of its own tells no changes.
     """
     found = Inventory()
-    tops = await _changed(sandbox, found)
-    if sandbox.root.kind != "none":
-        tops += _TEMPORARY
+    own = sandbox.root.kind != "none"
+    tops = [*await _changed(sandbox, found), *_TEMPORARY] if own else []
     for path in _outermost([*tops, *also])[:_MOST_GETS]:
         await fetch(sandbox, path, found, budget)
     if len(tops) > _MOST_GETS:
