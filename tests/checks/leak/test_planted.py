@@ -68,21 +68,21 @@ FILES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", FILES)
-async def test_something_hidden_in_a_file_is_found(orders: Path, look: Look, kind: str) -> None:
-    path, data = FILES[kind]
-    write(orders, path, data)
+async def test_something_hidden_in_files_is_found_and_not_repeated(orders: Path, look: Look) -> None:
+    planted = {kind: f"{number}-{Path(path).name}" for number, (kind, (path, _)) in enumerate(FILES.items())}
+    for kind, (path, data) in FILES.items():
+        write(orders, f"{Path(path).parent}/{planted[kind]}", data)
     found = await look(orders)
-    assert path in places(found.findings)
+    assert {Path(path).name for path in places(found.findings)} == set(planted.values())
     for finding in found.findings:
         assert not any(secret in finding.message for secret in SECRET)
 
 
 async def test_a_compiled_module_of_the_tests_is_found(orders: Path, look: Look) -> None:
     write(orders, "tests/checks.py", "def verdict():\n    return 'something that nobody may know'\n")
-    write(orders, "environment/files/__pycache__/checks.cpython-311.pyc", b"\x6f\r\r\n" + bytes(20))
+    write(orders, "environment/files/lib/checks.pyc", b"\x6f\r\r\n" + bytes(20))
     found = await look(orders)
-    assert places(found.findings) == {"environment/files/__pycache__/checks.cpython-311.pyc"}
+    assert places(found.findings) == {"environment/files/lib/checks.pyc"}
     write(orders, "environment/files/checks.py", "def other():\n    return 'something that the agent works on'\n")
     assert (await look(orders)).findings == ()
 
@@ -162,13 +162,11 @@ SETUPS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [name for name, (_, left) in SETUPS.items() if left])
-async def test_what_a_setup_script_leaves_is_found(orders: Path, look: Look, kind: str) -> None:
-    script, left = SETUPS[kind]
+async def test_what_a_setup_script_leaves_is_found(orders: Path, look: Look) -> None:
+    script = "".join(line for line, _ in SETUPS.values())
     write(orders, "environment/setup.sh", f"#!/bin/sh\nset -eu\n{script}")
-    (orders / "environment" / "setup.sh").chmod(0o755)
     add_keys(orders, "metadata.bakeoff", 'setup = "environment/setup.sh"')
-    assert left <= places((await look(orders)).findings)
+    assert places((await look(orders)).findings) == set().union(*(left for _, left in SETUPS.values()))
 
 
 async def test_a_setup_script_that_leaves_nothing_hidden_is_clean(orders: Path, look: Look) -> None:
