@@ -288,3 +288,19 @@ async def test_what_is_too_long_to_be_read_is_compared_as_a_whole_and_told(order
     assert any("environment/files/long.dat is too long" in note.message for note in found.notes)
     write(orders, "tests/expected.dat", long)
     assert places((await look(orders)).findings) == {"environment/files/long.dat"}
+
+
+async def test_names_that_anybody_chose_are_told_as_a_terminal_can_show_them(orders: Path, look: Look) -> None:
+    write(orders, "environment/files/old.zip", zipped("\x1b[31m\n" + "n" * 900, SOLVE))
+    (finding,) = (await look(orders)).findings
+    assert finding.field.startswith("/app/old.zip!")
+    assert finding.field.isprintable()
+    assert len(finding.field) < 500
+
+
+async def test_small_files_that_everybody_has_are_no_leak(orders: Path, look: Look) -> None:
+    for path in ("tests/lib/__init__.py", "environment/files/shop/__init__.py"):
+        write(orders, path, "import sys\n")
+    write(orders, "solution/run.sh", "#!/bin/sh\nexit 0\n")
+    write(orders, "environment/files/stop.sh", "#!/bin/sh\nexit 0\n")
+    assert await look(orders) == Looked()

@@ -116,7 +116,10 @@ class _Look:
         for place, value in variables_shown({**root.env, **own}, own):
             self._visible.extend(look(place, value.encode(), self._budget, prose=True))
         if root.kind == "layers":
-            await asyncio.to_thread(self._look_at_image, root)
+            try:
+                await asyncio.to_thread(self._look_at_image, root)
+            except OSError as error:
+                self._told.unseen("the image", str(error))
         async with AsyncExitStack() as stack:
             made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bakeoff-leak-")))
             packet = made / "task_packet"

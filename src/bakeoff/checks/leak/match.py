@@ -90,7 +90,7 @@ class Fingerprint:
         found: dict[str, Match] = {}
         for digest in seen.digests:
             for secret in self._by_digest.get(digest, ()):
-                if secret.size >= _SMALL_VALUE and (secret.script or not _trivial(secret, seen)):
+                if secret.size >= _SMALL_VALUE and not _trivial(secret, seen):
                     found.setdefault(secret.path, Match(seen, secret, "same", self._is_copy(seen, secret)))
         if compiled := _COMPILED.fullmatch(seen.place.name):
             for secret in self._secrets:
@@ -211,7 +211,9 @@ def _is_about(secret: Secret, name: str) -> bool:
 
 def _trivial(secret: Secret, seen: Seen) -> bool:
     """Whether two small files can be the same by chance."""
-    return secret.size < 16 and secret.path.rpartition("/")[2] != seen.place.name
+    name = secret.path.rpartition("/")[2]
+    small = not secret.strong if secret.script else secret.size < 16
+    return small and (name != seen.place.name or name == "__init__.py")
 
 
 def _is_kept(seen: Seen, secret: Secret) -> bool:

@@ -11,6 +11,7 @@ from bakeoff.tasks.meant import is_meant
 from bakeoff.tasks.model import Task
 
 _MOST = 100
+_LONGEST = 400  # letters of a name
 _RIGHT = "take it away, or name the place in `meant` if finding it is the task"
 
 
@@ -71,9 +72,15 @@ class Told:
         return Looked(_cut(self._findings), _cut(self._notes))
 
     def _add(self, into: dict[tuple[str, str, str], Finding], message: str, place: Place) -> None:
-        field = "!".join(part for part in (place.path, place.inner) if part)
+        field = _shown("!".join(part for part in (place.path, place.inner) if part))
         key = (place.file, field, message)
         into.setdefault(key, Finding(task=self._task.ref, message=message, file=place.file, field=field))
+
+
+def _shown(name: str) -> str:
+    """A name that anybody may have chosen, as a terminal can show it."""
+    cut = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut)
 
 
 def _cut(found: dict[tuple[str, str, str], Finding]) -> tuple[Finding, ...]:
