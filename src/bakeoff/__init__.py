@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bakeoff.api import compare, plan, report, results, resume, resume_sync, run, run_sync
+    from bakeoff.api import check, compare, plan, report, results, resume, resume_sync, run, run_sync
     from bakeoff.errors import BakeoffError, InputError
     from bakeoff.executors.job import JobEnd
     from bakeoff.records.job import AgentRequest, JobRecord, RunRequest
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     **dict.fromkeys(
-        ("compare", "plan", "report", "resume", "resume_sync", "run", "results", "run_sync"), "bakeoff.api"
+        ("check", "compare", "plan", "report", "resume", "resume_sync", "run", "results", "run_sync"), "bakeoff.api"
     ),
     **dict.fromkeys(("BakeoffError", "InputError"), "bakeoff.errors"),
     "JobEnd": "bakeoff.executors.job",
@@ -38,6 +38,7 @@ __all__ = [
     "Outcome",
     "RunRequest",
     "TrialResult",
+    "check",
     "compare",
     "plan",
     "report",

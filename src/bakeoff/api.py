@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +18,35 @@ from bakeoff.executors.base import Executor, Listener
 from bakeoff.executors.job import JobEnd, Silent, missing_trials, run_job
 from bakeoff.files.atomic import write_json
 from bakeoff.home import home
+from bakeoff.records.checks import GATES, GateName
 from bakeoff.records.controls import OracleControls
 from bakeoff.records.job import JobRecord, RunRequest
 from bakeoff.records.journal import JOB, JobLock, planned_results, read_job, read_results
 from bakeoff.records.results import TrialResult
 from bakeoff.sandboxes.base import SandboxBackend
+from bakeoff.tasks.datasets import Filters, load_dataset
 from bakeoff.tasks.model import Task
 from bakeoff.trials.bench import Bench
 from bakeoff.trials.environment import effective_environment, one_id_note
-from bakeoff.trials.plan import check_lock, check_machine, check_request, default_name, make_job, select_tasks
+from bakeoff.trials.plan import (
+    Selection,
+    check_lock,
+    check_machine,
+    check_request,
+    default_name,
+    make_job,
+    select_tasks,
+)
 
 if TYPE_CHECKING:
+    from bakeoff.checks.gates import CheckEnd
     from bakeoff.reports.comparison import Comparison
     from bakeoff.reports.facts import JobFacts
     from bakeoff.reports.pairing import JobSide
+
+
+CONTROLS = ("oracle", "nop", "wrong")
+"""Agents whose runs say something of tasks, and nothing of agents."""
 
 
 async def run(
@@ -47,7 +62,13 @@ async def run(
     Raises InputError before anything is written where the request, a task, an agent or the backend is wrong.
     ``signals``: stop cleanly at the first SIGINT or SIGTERM; for programs that own their process.
     """
-    job, tasks = plan(request, name=name)
+    job, selection = _planned(request, name)
+    tasks = selection.tasks
+    if listener is not None and any(agent.name not in CONTROLS or agent.command for agent in request.agents):
+        from bakeoff.checks.evidence import unchecked
+
+        if told := unchecked(selection.datasets, tasks.values()):
+            listener.note(told)
     backend = await open_backend(request.backend)
     try:
         folder, job = _make_folder(Path(out).absolute(), job, exactly=name is not None)
@@ -85,6 +106,11 @@ async def resume(
 
 def plan(request: RunRequest, *, name: str | None = None) -> tuple[JobRecord, dict[str, Task]]:
     """What ``run`` would do: the job's record, not written anywhere, and its tasks by ref."""
+    job, selection = _planned(request, name)
+    return job, selection.tasks
+
+
+def _planned(request: RunRequest, name: str | None) -> tuple[JobRecord, Selection]:
     check_request(request)
     plugins.find("backends", request.backend, where="--backend")
     plugins.find("executors", request.executor, where="--executor")
@@ -104,7 +130,54 @@ def plan(request: RunRequest, *, name: str | None = None) -> tuple[JobRecord, di
         registry=tuple(os.path.abspath(path) for path in request.registry),
         concurrency=request.concurrency or len(os.sched_getaffinity(0)),
     )
-    return make_job(absolute, selection, name=name or default_name(request)), selection.tasks
+    return make_job(absolute, selection, name=name or default_name(request)), selection
+
+
+async def check(
+    ref: str,
+    *,
+    only: Collection[GateName] = GATES,
+    filters: Filters | None = None,
+    registry: Sequence[Path] = (),
+    backend: str = "bubblewrap",
+    root: str | None = None,
+    concurrency: int | None = None,
+    evidence: Path | str | None = None,
+    listener: Listener | None = None,
+    signals: bool = False,
+) -> CheckEnd:
+    """Whether a task or a dataset can be trusted: ``ref`` is a folder of one, or a known name. What is found is put on record.
+
+    ``root`` is another root than the tasks ask for, as for ``run``; ``evidence`` another folder than the dataset's own.
+    Raises InputError where there is no such task or dataset.
+    """
+    from bakeoff.checks.gates import check_dataset
+
+    everything = Filters()
+    settings = RunRequest(
+        datasets=(ref,),
+        backend=backend,
+        root=os.path.abspath(root) if root not in (None, "host") else root,
+        concurrency=concurrency or len(os.sched_getaffinity(0)),
+    )
+    check_machine(settings)
+    dataset = load_dataset(ref, filters=filters or everything, skip_invalid=True, registry=registry)
+    opened = await open_backend(backend)
+    try:
+        told = listener or Silent()
+        await _reap(opened, told)
+        return await check_dataset(
+            dataset,
+            opened,
+            told,
+            only=only,
+            settings=settings,
+            whole=(filters or everything) == everything and not Path(ref, "task.toml").exists(),
+            evidence=Path(evidence) if evidence is not None else None,
+            signals=signals,
+        )
+    finally:
+        await opened.close()
 
 
 async def open_backend(name: str) -> SandboxBackend:
@@ -124,8 +197,7 @@ async def _work(
     signals: bool,
 ) -> JobEnd:
     told = listener or Silent()
-    if left := await backend.reap(""):
-        told.note(f"removed {left} sandbox{'es' if left > 1 else ''} that a killed run had left")
+    await _reap(backend, told)
     environments = (effective_environment(task, job.request) for task in tasks.values())
     if note := one_id_note(environments, backend):
         told.note(note)
@@ -135,6 +207,11 @@ async def _work(
     executor = make(bench=bench, tasks=tasks, concurrency=concurrency)
     trials = missing_trials(job, folder)
     return await run_job(job, folder, trials, executor, controls, told, signals=signals)
+
+
+async def _reap(backend: SandboxBackend, listener: Listener) -> None:
+    if left := await backend.reap(""):
+        listener.note(f"removed {left} sandbox{'es' if left > 1 else ''} that a killed run had left")
 
 
 def _make_folder(out: Path, job: JobRecord, *, exactly: bool) -> tuple[Path, JobRecord]:

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from bakeoff.cli import progress
-from bakeoff.cli.progress import Counts, Plain, line, word
+from bakeoff.cli.progress import Plain, Shown, line, word
 from bakeoff.records.job import PlannedTrial
 from bakeoff.records.outcomes import Outcome
 from bakeoff.records.results import Config, TrialResult
@@ -46,7 +46,7 @@ def test_a_line_never_carries_control_characters_to_the_terminal() -> None:
 
 
 def test_counts_follow_what_counts_as_passed() -> None:
-    counts = Counts()
+    counts = Shown()
     for passed in (True, True, False, None):
         counts.add(result(Outcome.PASSED, passed=passed))
     assert str(counts) == "2 passed · 1 failed · 1 other"
@@ -56,7 +56,7 @@ async def test_a_slow_trial_is_announced_and_a_quick_one_is_not(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "SLOW_SEC", 0.02)
-    plain = Plain()
+    plain = Plain(Shown())
     plain.planned(2, 0)
     plain.started(PlannedTrial("r-1", "set/one", None, "mine", 1, "p"))
     plain.finished(result(Outcome.PASSED))

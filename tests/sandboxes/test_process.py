@@ -7,16 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from conformance import Conformance, Opener, sh
 
+from bakeoff import api
 from bakeoff.errors import InputError, SandboxError
 from bakeoff.home import home
 from bakeoff.images.root import Root
+from bakeoff.records.job import AgentRequest, RunRequest
+from bakeoff.records.outcomes import Flag
 from bakeoff.sandboxes import reserved
 from bakeoff.sandboxes.base import Mount, Sandbox
 from bakeoff.sandboxes.process import ProcessBackend
@@ -130,3 +133,15 @@ def _command_lines() -> list[bytes]:
             except OSError:
                 continue
     return found
+
+
+async def test_a_whole_trial_runs_and_says_what_it_cannot_know(make_task: Callable[..., Path], tmp_path: Path) -> None:
+    test = "#!/bin/sh\ncmp -s - /bakeoff-test/app/done <<E && r=1 || r=0\nyes\nE\necho $r >/logs/verifier/reward.txt\n"
+    solve = "#!/bin/sh\necho yes >/bakeoff-test/app/done\n"
+    task = make_task("plain", solve=solve, test=test, extra='[environment]\nworkdir = "/bakeoff-test/app"')
+    request = RunRequest(tasks=(str(task),), agents=(AgentRequest("oracle"),), backend="process")
+    async with asyncio.timeout(30):
+        end = await api.run(request, out=tmp_path / "jobs")
+    (result,) = api.results(end.path)
+    assert result.passed is True, result.detail
+    assert {Flag.NO_ISOLATION, Flag.CHANGES_INCOMPLETE} <= set(result.flags)

@@ -25,6 +25,7 @@ COMMANDS = {
     "resume": "Finish what is missing of a job; change nothing that is finished.",
     "report": "Say what a job came to.",
     "compare": "Say whether one job is better than another.",
+    "check": "Say whether a task or a dataset can be trusted, and put that on record.",
     "show": "Show one trial: how it ended, why, and where its files are.",
     "list": "List tasks, datasets, agents, backends or executors.",
     "new": "Start a task or a dataset of your own from one that passes.",

@@ -34,17 +34,43 @@ _WORDS = {
 }
 
 
+class Shown:
+    """What is shown of finished trials: how they are counted, and the line on one. ``loud``: it stays above a live line."""
+
+    def __init__(self) -> None:
+        self.passed: int = 0
+        self.failed: int = 0
+        self.other: int = 0
+
+    def add(self, result: TrialResult) -> None:
+        if result.passed:
+            self.passed += 1
+        elif result.passed is None:
+            self.other += 1
+        else:
+            self.failed += 1
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed · {self.failed} failed" + (f" · {self.other} other" if self.other else "")
+
+    def line(self, result: TrialResult, *, with_config: bool) -> str:
+        return line(result, with_config=with_config)
+
+    def loud(self, result: TrialResult) -> bool:
+        return result.outcome not in (Outcome.PASSED, Outcome.FAILED)
+
+
 @contextmanager
-def progress(*, quiet: bool) -> Generator[Listener]:
+def progress(*, quiet: bool, shown: Shown | None = None) -> Generator[Listener]:
     """A listener for one job: silent, live or plain, whichever fits standard error. Everything it shows is gone or flushed at the end."""
     if quiet:
         yield Quiet()
     elif sys.stderr.isatty():
-        live = Live()
+        live = Live(shown or Shown())
         with live:
             yield live
     else:
-        yield Plain()
+        yield Plain(shown or Shown())
 
 
 def word(outcome: Outcome) -> str:
@@ -76,7 +102,8 @@ class Quiet:
 class Plain:
     """A line for each trial that ended, and one for each that has been running for long."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
         self._configs: set[str] = set()
         self._waiting: dict[str, asyncio.TimerHandle] = {}
 
@@ -92,33 +119,13 @@ class Plain:
     def finished(self, result: TrialResult) -> None:
         if waiting := self._waiting.pop(result.run_id, None):
             waiting.cancel()
-        click.echo(line(result, with_config=len(self._configs) > 1), err=True)
+        click.echo(self._shown.line(result, with_config=len(self._configs) > 1), err=True)
 
     def note(self, text: str) -> None:
         click.echo(text, err=True)
 
     def _still_running(self, name: str, config: str, attempt: int) -> None:
         click.echo(f"{'start':<8} {name} [{config}] #{attempt}  running for {SLOW_SEC:.0f} s", err=True)
-
-
-class Counts:
-    """Passed, failed and other among the trials that finished under our eyes."""
-
-    def __init__(self) -> None:
-        self.passed = 0
-        self.failed = 0
-        self.other = 0
-
-    def add(self, result: TrialResult) -> None:
-        if result.passed:
-            self.passed += 1
-        elif result.passed is None:
-            self.other += 1
-        else:
-            self.failed += 1
-
-    def __str__(self) -> str:
-        return f"{self.passed} passed · {self.failed} failed" + (f" · {self.other} other" if self.other else "")
 
 
 def live_bar(total: int, console: Console) -> Progress:
@@ -147,8 +154,8 @@ def live_bar(total: int, console: Console) -> Progress:
 class Live:
     """A bar with counts, rate and time left, and under it what runs now. Trials that ended badly stay above it as lines."""
 
-    def __init__(self) -> None:
-        self._counts = Counts()
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
         self._running: dict[str, str] = {}
         self._began = 0.0
         self._here = 0
@@ -167,7 +174,7 @@ class Live:
 
         self._began = time.monotonic()
         self._bar = live_bar(total, Console(stderr=True))
-        self._task = self._bar.add_task(str(self._counts), total=total, completed=done, running="")
+        self._task = self._bar.add_task(str(self._shown), total=total, completed=done, running="")
         self._bar.start()
 
     def started(self, trial: PlannedTrial) -> None:
@@ -176,10 +183,10 @@ class Live:
 
     def finished(self, result: TrialResult) -> None:
         self._running.pop(result.run_id, None)
-        self._counts.add(result)
+        self._shown.add(result)
         self._here += 1
-        if self._bar is not None and result.outcome not in (Outcome.PASSED, Outcome.FAILED):
-            self._bar.console.print(line(result, with_config=True), markup=False, highlight=False)
+        if self._bar is not None and self._shown.loud(result):
+            self._bar.console.print(self._shown.line(result, with_config=True), markup=False, highlight=False)
         self._show(advance=1)
 
     def note(self, text: str) -> None:
@@ -198,6 +205,6 @@ class Live:
         self._bar.update(
             self._task,
             advance=advance,
-            description=f"{self._counts}{rate}",
+            description=f"{self._shown}{rate}",
             running=running + (f" and {more} more" if more > 0 else ""),
         )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from bakeoff.records.job import LockedTask
 from bakeoff.records.results import SCHEMA_VERSION
 
 GateName = Literal["validate", "controls", "leak"]
@@ -63,3 +64,43 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     gates: tuple[Gate, ...]
     controls: tuple[Control, ...] = ()
     evidence: str = ""
+
+
+class TaskEvidence(Struct, frozen=True, kw_only=True):
+    """What the checks of one task came to. It speaks for these digests alone.
+
+    ``gates``: whether each held when it was last looked at; a gate that never was is not in there. ``controls``: the outcomes of
+    each control, attempt by attempt. ``image`` is the digest of the root that the controls ran on.
+    """
+
+    digest: str
+    verifier: str
+    checked_at: str
+    bakeoff: str
+    backend: str
+    image: str = ""
+    gates: dict[GateName, bool] = {}
+    controls: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def trusted(self) -> bool:
+        """Every gate was looked at, and held."""
+        return all(self.gates.get(name, False) for name in GATES)
+
+
+class DatasetEvidence(Struct, frozen=True, kw_only=True):
+    """``dataset.evidence.json``: the evidence of a dataset's tasks, by task ref."""
+
+    schema_version: str = SCHEMA_VERSION
+    dataset: str
+    tasks: dict[str, TaskEvidence] = {}
+
+
+class DatasetLock(Struct, frozen=True, kw_only=True):
+    """``dataset.lock.json``: what a dataset consisted of when all of it was last checked, by task ref."""
+
+    schema_version: str = SCHEMA_VERSION
+    dataset: str
+    version: str
+    digest: str
+    tasks: dict[str, LockedTask]

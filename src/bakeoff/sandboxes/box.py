@@ -299,6 +299,8 @@ class Box:
         return self._now
 
     async def changes(self) -> AsyncIterator[Change]:
+        if not self.root.paths:
+            raise SandboxError("without a root of its own nothing is known of what was there before")
         frozen = self._now.paths[len(self.root.paths) :]
         uppers = [self._place.layer_fd(path) for path in frozen]
         bases = [self._place.layer_fd(path) for path in self.root.paths]

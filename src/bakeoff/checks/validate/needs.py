@@ -12,13 +12,15 @@ from bakeoff.checks.validate.script_checks import Fault
 from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
 
-_NOT_EVERYWHERE = words(
+NOT_EVERYWHERE = words(
     "git make gcc cc g++ clang cmake ninja curl wget jq yq sqlite3 nginx apache2 httpd node npm npx python3 python pip pip3 ruby php "
     "go cargo rustc java javac psql mysql redis-server redis-cli tmux screen rsync ssh sshd ssh-keygen scp openssl gpg zip unzip 7z xz "
     "bzip2 zstd file bc dc vim ed cron crontab at strace gdb lsof ps pgrep pkill top free killall fuser ip ss ping nc ncat socat "
     "netstat ifconfig dig nslookup man systemctl supervisord docker pytest uv uvx gawk tree expect patch m4 flex bison pkg-config ld "
     "as ar objdump nm strip readelf pdftotext convert ffmpeg sudo xmllint busybox logrotate ansible terraform envsubst less valgrind"
 )
+"""Commands that a bare Debian does not have."""
+
 _SAME = (words("gcc cc"), words("python python3"), words("pip pip3"), words("node npm npx"), words("cron crontab"))
 _NAME = re.compile(r"[^\s<>=!~]+")
 _STARTING = words("run Popen call check_call check_output")
@@ -31,7 +33,7 @@ def need_faults(files: Mapping[str, Source], needs: tuple[str, ...]) -> Iterator
     seen: set[str] = set()
     for path in sorted(files):
         for name, line in _calls(files[path]):
-            if name in _NOT_EVERYWHERE and name not in stated and name not in seen:
+            if name in NOT_EVERYWHERE and name not in stated and name not in seen:
                 seen.add(name)
                 message = f"calls {name}, which not every machine has"
                 wanted = f'wanted "{name}" in needs of [metadata.bakeoff]'
