@@ -1,6 +1,6 @@
 #!/bin/sh
 reward=0
-if python3 -I /tests/check.py; then
+if python3 -I -S /tests/check.py; then
     reward=1
 fi
 mkdir -p /logs/verifier
