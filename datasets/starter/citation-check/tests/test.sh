@@ -1,6 +1,7 @@
 #!/bin/sh
-# Nothing that the agent wrote is run here: its report is data.
-echo 0 >/logs/verifier/reward.txt
-if python3 -I /tests/check.py; then
-    echo 1 >/logs/verifier/reward.txt
+# Nothing that the agent wrote is run here: its report is data. -S: no sitecustomize either.
+reward=0
+if python3 -I -S /tests/check.py; then
+    reward=1
 fi
+echo "$reward" >/logs/verifier/reward.txt

@@ -5,37 +5,29 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import stat
-import subprocess
 import sys
 import tempfile
 import time
+
+sys.path.insert(0, "/tests")
+sys.dont_write_bytecode = True
+
+from apart import Apart  # noqa: E402
 
 DEADLINE = 45.0  # seconds for all groups together; they take about one
 LIMIT = 1_000_000  # bytes; an answer has about 5,000
 
 
-def answer_of(group: str, folder: str, seconds: float) -> object:
+def answer_of(apart: Apart, driver: str, group: str, folder: str, seconds: float) -> object:
     """What the package says to a group of cases, or None."""
     # Another clock than the machine's: nothing may depend on it.
     environment = {"PATH": "/usr/bin:/bin", "TZ": "XYZ-9:30", "LC_ALL": "C.UTF-8", "HOME": folder}
-    command = [sys.executable, "-I", "-B", "-S", "/tests/driver.py", group, folder]
+    command = [sys.executable, "-I", "-B", "-S", driver, group, folder]
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, start_new_session=True
-        )
-        try:
-            process.wait(max(0.1, seconds))
-        except subprocess.TimeoutExpired:
+        if apart.run(command, seconds, cwd=folder, env=environment, stdout=out) is None:
             print(f"{group}: out of time")
             return None
-        finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
         out.seek(0)
         data = out.read(LIMIT + 1)
     try:
@@ -63,12 +55,18 @@ def main() -> int:
         expected = json.load(file)
     end = time.monotonic() + DEADLINE
     wrong = 0
-    with tempfile.TemporaryDirectory() as folder:
-        folder = os.path.realpath(folder)
-        shutil.copy("/tests/zones.json", folder)
+    os.umask(0o022)
+    with tempfile.TemporaryDirectory() as place:
+        place = os.path.realpath(place)
+        os.chmod(place, 0o755)
+        folder, driver = os.path.join(place, "app"), os.path.join(place, "driver.py")
+        os.mkdir(folder)
+        shutil.copyfile("/tests/zones.json", os.path.join(folder, "zones.json"))
+        shutil.copyfile("/tests/driver.py", driver)
         copy_package(folder)
+        apart = Apart()
         for group, cases in expected.items():
-            answer = answer_of(group, folder, end - time.monotonic())
+            answer = answer_of(apart, driver, group, folder, end - time.monotonic())
             if not isinstance(answer, dict):
                 print(f"{group}: no answer")
                 wrong += len(cases)
@@ -81,4 +79,8 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except (OSError, RuntimeError) as error:
+    print(f"cannot judge: {error}")
+    sys.exit(1)

@@ -14,12 +14,19 @@ from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
 GROUP, FOLDER = sys.argv[1:3]
-READABLE = (FOLDER + "/", os.path.dirname(os.__file__) + "/")
+LIBRARY = os.path.dirname(os.__file__) + "/"
+READABLE = (FOLDER + "/", LIBRARY)
+# A link into /etc, where it could be a link to anything.
+CUSTOM = "customize.py"
 REFUSED = (
     "ctypes.", "gc.", "os.exec", "os.fork", "os.kill", "os.link", "os.posix_spawn", "os.rename", "os.spawn", "os.symlink",
     "os.system", "os.chdir", "os.fchdir", "pty.", "socket.", "sqlite3.", "subprocess.", "_posixsubprocess.",
+    "cpython.PyInterpreterState_New",
 )  # fmt: skip
-UNWANTED = {"_ctypes", "ctypes", "_posixsubprocess", "subprocess", "_multiprocessing", "_sqlite3", "_testcapi"}
+UNWANTED = {
+    "_ctypes", "ctypes", "_posixsubprocess", "subprocess", "_multiprocessing", "_sqlite3", "_testcapi",
+    "_testinternalcapi", "_interpreters", "_xxsubinterpreters",
+}  # fmt: skip
 Cases = dict[str, Callable[[], Any]]
 
 
@@ -28,6 +35,8 @@ def guard(
     arguments: tuple[Any, ...],
     # All that it needs is bound here, once: the package could change globals and builtins.
     readable: tuple[str, ...] = READABLE,
+    library: str = LIBRARY,
+    custom: str = CUSTOM,
     refused: tuple[str, ...] = REFUSED,
     unwanted: frozenset[str] = frozenset(UNWANTED),
     kind: Callable[[Any], type] = type,
@@ -37,9 +46,15 @@ def guard(
 ) -> None:
     if event == "open":
         path = arguments[0]
-        if kind(path) is not number and (kind(path) is not text or "/.." in path or not path.startswith(readable)):
+        if kind(path) is not number and (
+            kind(path) is not text or "/.." in path or not path.startswith(readable) or path.endswith(custom)
+        ):
             raise refusal("no file to be read here")
-    elif event.startswith(refused) or (event == "import" and arguments[0] in unwanted):
+    elif event.startswith(refused) or (
+        # The second argument is the file of a compiled module, which could do anything.
+        event == "import"
+        and (arguments[0] in unwanted or (kind(arguments[1]) is text and not arguments[1].startswith(library)))
+    ):
         raise refusal("not allowed here")
 
 

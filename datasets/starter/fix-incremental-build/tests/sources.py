@@ -1,4 +1,4 @@
-"""A tree that nobody has seen before: as the README says, and other than the one of the task."""
+"""Trees that nobody has seen before: as the README says, and other than the one of the task."""
 
 from __future__ import annotations
 
@@ -26,3 +26,12 @@ TREE = {
     "style/c.css": "c { color: white; }\n",
     "style/a2.css": "a2 { color: pink; }\n",
 }  # fmt: skip
+
+SMALL = {
+    "VERSION": "2\n",
+    "pages.list": "hen The hen\n",
+    "pages/hen.txt": "Hens lay.\n@include eggs\n",
+    "parts/grain.txt": "Grain.\n",
+    "data/eggs.csv": "size,price\nlarge,2\n",
+    "style/h.css": "h { color: white; }\n",
+}

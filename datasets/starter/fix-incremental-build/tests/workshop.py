@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import tarfile
 import time
+
+from apart import Apart
 
 OURS = ("pages", "parts", "data", "style", "check", "VERSION", "pages.list")
 FILE_LIMIT = 1_000_000  # bytes
@@ -41,8 +42,10 @@ def files_below(folder: str) -> dict[str, int]:
 class Workshop:
     """One tree. ``tree`` is what its sources are now: {path: text}."""
 
-    def __init__(self, folder: str, tree: dict[str, str], *, backwards: bool, zone: str, deadline: float) -> None:
-        self.folder, self.tree, self.zone, self.deadline = folder, {}, zone, deadline
+    def __init__(
+        self, folder: str, tree: dict[str, str], apart: Apart, *, backwards: bool, zone: str, deadline: float
+    ) -> None:
+        self.folder, self.tree, self.apart, self.zone, self.deadline = folder, {}, apart, zone, deadline
         size = 0
         for place, folders, names in os.walk("/app"):
             if place == "/app":
@@ -60,17 +63,32 @@ class Workshop:
         shutil.copy("/tests/links.sh", os.path.join(folder, "check"))
         for path in sorted(tree, reverse=backwards):
             self.write(path, tree[path])
+        apart.own(folder)
+        for place, folders, names in os.walk(folder):
+            for name in folders + names:
+                apart.own(os.path.join(place, name))
 
     def write(self, path: str, text: str) -> None:
         full = os.path.join(self.folder, path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, "w", encoding="utf-8") as file:
+        if os.path.realpath(os.path.dirname(full)) != os.path.dirname(full):
+            raise Wrong(f"the folder of {path} was replaced")
+        if os.path.lexists(full):
+            os.remove(full)
+        with open(full, "x", encoding="utf-8") as file:
             file.write(text)
+        self.apart.own(full)
         self.tree[path] = text
 
     def remove(self, path: str) -> None:
         os.remove(os.path.join(self.folder, path))
         del self.tree[path]
+
+    def clear(self) -> None:
+        """Take away what was built."""
+        path = os.path.join(self.folder, "build")
+        if os.path.lexists(path):
+            shutil.rmtree(path)
 
     def age(self, seconds: int = 1000) -> None:
         """Make everything older, all by the same time, so that what is written from now on is newer."""
@@ -86,20 +104,14 @@ class Workshop:
         """The exit code of make."""
         environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": self.folder, "TZ": self.zone}
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        process = subprocess.Popen(
-            ["make", *arguments], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True,
+        seconds = self.deadline - time.monotonic()
+        code = self.apart.run(
+            ["make", *arguments], seconds, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        try:
-            return process.wait(max(0.1, self.deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise Wrong(f"make {' '.join(arguments)}: out of time") from None
-        finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
+        if code is None:
+            raise Wrong(f"make {' '.join(arguments)}: out of time")
+        return code
 
     def build(self, *arguments: str) -> None:
         if self.make(*arguments) != 0:

@@ -5,42 +5,30 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import stat
-import subprocess
 import sys
 import tempfile
 import time
+
+sys.path.insert(0, "/tests")
+sys.dont_write_bytecode = True
+
+from apart import Apart  # noqa: E402
 
 PROGRAM = "/app/port.py"
 LIMIT = 1_000_000  # bytes, of the program and of what it prints
 DEADLINE = time.monotonic() + 45  # seconds for everything; it takes about one
 
 
-def run(program: str, folder: str) -> tuple[int, bytes, bytes] | None:
+def run(apart: Apart, runner: str, program: str, folder: str) -> tuple[int, bytes, bytes] | None:
     """Exit code, standard output and standard error, or None if it is out of time or prints too much."""
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": folder}
-    command = [sys.executable, "-I", "-B", "-S", "/tests/runner.py", program, folder]
+    command = [sys.executable, "-I", "-B", "-S", runner, program, folder]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(max(0.1, min(10, DEADLINE - time.monotonic())))
-        except subprocess.TimeoutExpired:
+        seconds = min(10, DEADLINE - time.monotonic())
+        code = apart.run(command, seconds, cwd=folder, env=environment, stdout=out, stderr=err)
+        if code is None:
             return None
-        finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
         out.seek(0)
         err.seek(0)
         printed, said = out.read(LIMIT + 1), err.read(LIMIT + 1)
@@ -87,26 +75,42 @@ def main() -> int:
     if not stat.S_ISREG(status.st_mode) or status.st_size > LIMIT:
         print("port.py is not a plain file of a sensible size")
         return 1
+    with open(PROGRAM, "rb") as file:
+        source = file.read()
+    with open("/tests/runner.py", "rb") as file:
+        runner_source = file.read()
+    apart = Apart()
     wrong = 0
-    for case in cases:
-        with tempfile.TemporaryDirectory() as place:
-            place = os.path.realpath(place)
-            program, folder = os.path.join(place, "port.py"), os.path.join(place, "etc")
-            shutil.copyfile(PROGRAM, program, follow_symlinks=False)
-            os.mkdir(folder)
+    with tempfile.TemporaryDirectory() as place:
+        place = os.path.realpath(place)
+        os.chmod(place, 0o755)
+        runner = lay(os.path.join(place, "runner.py"), runner_source)
+        for number, case in enumerate(cases):
+            own = os.path.join(place, str(number))
+            folder = os.path.join(own, "etc")
+            os.makedirs(folder)
+            program = lay(os.path.join(own, "port.py"), source)
             for name, text in case["files"].items():
-                with open(os.path.join(folder, name), "w", encoding="utf-8", newline="") as file:
-                    file.write(text)
-            found = problem(case, run(program, folder))
-        if found:
-            print(f"{case['name']}: {found}")
-            wrong += 1
+                lay(os.path.join(folder, name), text.encode("utf-8"))
+            found = problem(case, run(apart, runner, program, folder))
+            shutil.rmtree(own)
+            if found:
+                print(f"{case['name']}: {found}")
+                wrong += 1
     print(f"{wrong} cases wrong" if wrong else "all right")
     return 1 if wrong else 0
 
 
+def lay(path: str, data: bytes) -> str:
+    """A file for all to read."""
+    with open(path, "xb") as file:
+        file.write(data)
+    os.chmod(path, 0o644)
+    return path
+
+
 try:
     sys.exit(main())
-except OSError as error:
+except (OSError, RuntimeError) as error:
     print(f"cannot judge: {error}")
     sys.exit(1)
