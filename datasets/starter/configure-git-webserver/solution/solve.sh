@@ -1,11 +1,15 @@
 #!/bin/sh
-# A bare repository with two hooks, and a small server for the folder that one of them fills.
+# A bare repository with two hooks, and a small server for the folder that one of them fills. What is set in the repository goes before
+# the settings of whoever pushes, as whom all of this runs.
 set -eu
 repo=/srv/git/site.git
 
 mkdir -p /srv/git /srv/www /srv/web
 git init -q --bare "$repo"
 git --git-dir="$repo" symbolic-ref HEAD refs/heads/main
+git --git-dir="$repo" config core.hooksPath "$repo/hooks"
+git --git-dir="$repo" config receive.denyDeletes false
+git --git-dir="$repo" config receive.denyNonFastForwards false
 install -m 755 /solution/update /solution/post-receive "$repo/hooks/"
 cp /solution/server.py /srv/web/server.py
 

@@ -32,6 +32,21 @@ ENV = {
     "GIT_COMMITTER_NAME": "Ada Publisher",
     "GIT_COMMITTER_EMAIL": "ada@example.org",
 }
+# Ben has settings of his own, which are none of the repository's business.
+SETTINGS = work / "settings"
+BENS_SETTINGS = f"""
+[core]
+    hooksPath = {work}/hooks
+    autocrlf = true
+[init]
+    defaultBranch = trunk
+[receive]
+    denyDeletes = true
+    denyNonFastForwards = true
+[push]
+    default = nothing
+"""
+SECRET = "not for the public"
 
 
 class StopError(Exception):
@@ -57,7 +72,7 @@ def git(*args, cwd=None):
             ended = subprocess.run(
                 ["git", *args],
                 cwd=cwd or work,
-                env=ENV,
+                env={**ENV, "GIT_CONFIG_GLOBAL": str(SETTINGS)} if cwd == work / "ben" else ENV,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.DEVNULL,
@@ -232,6 +247,8 @@ def other_refs(clone):
 def second_round():
     """Somebody else clones, changes and removes, and pushes main in the middle of other branches."""
     clone = work / "ben"
+    SETTINGS.write_text(BENS_SETTINGS)
+    (work / "secret").write_text(SECRET)
     must(git("clone", "-q", REPO, str(clone))[0] == 0, "the repository can be cloned")
     _, branch = git("symbolic-ref", "--short", "HEAD", cwd=clone)
     must(branch in ("main", "heads/main") and (clone / "docs/tide.html").is_file(), "a clone checks out main")
@@ -239,6 +256,8 @@ def second_round():
     run("rm", "-q", "-r", "docs", "café menu.html", cwd=clone)
     write(clone, "docs", "a file now\n")
     write(clone, "img/index.html", "<p>pictures</p>\n")
+    (clone / "secret.html").symlink_to(work / "secret")
+    (clone / "machine").symlink_to(work)
     commit(clone, "The second issue")
     old = "+refs/remotes/origin/main:refs/heads/"
     # What is there already is pushed in the order of names: draft, main, main2.
@@ -252,6 +271,8 @@ def second_round():
     gone("/docs/tide.html", when)
     gone("/caf%C3%A9%20menu.html", when)
     gone("/.gitignore", when)
+    for path in ("/secret.html", "/machine/secret"):
+        expect(SECRET not in get(path)[2], f"{path}, a link, does not lead out of the site")
     return clone
 
 
@@ -265,6 +286,8 @@ def protection(ada, ben):
     refused(ada, "+HEAD:refs/heads/main", what="main, not a fast-forward, forced")
     refused(ada, "+HEAD~1:refs/heads/main", what="main, set back, forced")
     refused(ada, ":refs/heads/main", what="the deletion of main")
+    refused(ben, "+HEAD~1:refs/heads/main", what="main, set back, forced, with other settings")
+    refused(ben, ":refs/heads/main", what="the deletion of main, with other settings")
     expect(ref("refs/heads/main") == main, "refused pushes leave main where it was")
     shows("/", "<h1>Harbour news, second issue</h1>\n", "after refused pushes")
 
@@ -272,7 +295,7 @@ def protection(ada, ben):
     write(ben, "index.html", "<h1>Third issue</h1>\n")
     run("rm", "-q", "style.css", cwd=ben)
     commit(ben, "The third issue")
-    push(ben, "HEAD:refs/heads/main", what="main once more")
+    push(ben, "HEAD:refs/heads/main", ":refs/heads/main2", what="main once more, and the deletion of another branch")
     shows("/", "<h1>Third issue</h1>\n", "after the last push")
     shows("/news/2.html", "<p>third</p>\n", "after the last push")
     gone("/style.css", "after the last push")
