@@ -162,11 +162,19 @@ def test_nonsense_in_json_says_what_is_wrong(data: bytes, why: str) -> None:
 
 
 def test_json_counts_before_text(tmp_path: Path) -> None:
-    (tmp_path / "reward.txt").write_text("0")
-    assert read_reward(tmp_path, None).reward == 0.0
+    (tmp_path / "reward.txt").write_text("0.25")
+    assert read_reward(tmp_path, None).rewards == {"reward": 0.25}
     (tmp_path / "reward.json").write_text('{"reward": 0.25, "speed": 3}')
     verdict = read_reward(tmp_path, None)
     assert (verdict.reward, verdict.rewards, verdict.fault) == (0.25, {"reward": 0.25, "speed": 3.0}, "")
+
+
+def test_two_rewards_that_disagree_are_none(tmp_path: Path) -> None:
+    (tmp_path / "reward.txt").write_text("0")
+    (tmp_path / "reward.json").write_text('{"reward": 1}')
+    verdict = read_reward(tmp_path, None)
+    assert (verdict.reward, verdict.fault) == (None, "error")
+    assert "disagree" in verdict.detail
 
 
 def test_malformed_json_is_a_fault_beside_good_text(tmp_path: Path) -> None:

@@ -25,22 +25,27 @@ class Nonsense(ValueError):
 def read_reward(folder: Path, metric: str | None) -> Verdict:
     """The verdict in a folder that holds what the verifier left. Nothing there is followed that is not a regular file.
 
-    A ``reward.json`` that is nonsense is a fault even beside a good ``reward.txt``. ``metric`` names the reward that counts where
+    A ``reward.json`` that is nonsense is a fault even beside a good ``reward.txt``, and so are two that disagree: one of them was
+    written by something that the tests ran. ``metric`` names the reward that counts where
     the file has several and none is called ``reward``.
     """
+    found: dict[str, dict[str, float]] = {}
     for name in NAMES:
         try:
             data = _read(folder / name)
-            if data is None:
-                continue
-            rewards = parse_json(data) if name.endswith(".json") else {MAIN: parse_text(data)}
+            if data is not None:
+                found[name] = parse_json(data) if name.endswith(".json") else {MAIN: parse_text(data)}
         except Nonsense as error:
             return Verdict(fault="error", detail=f"{name}: {error}")
-        reward = choose(rewards, metric)
-        if reward is None:
-            return Verdict(rewards=rewards, fault="error", detail=f"{name}: {_ambiguous(rewards, metric)}")
-        return Verdict(reward=reward, rewards=rewards)
-    return Verdict(fault="error", detail="no reward: neither reward.json nor reward.txt was written")
+    if not found:
+        return Verdict(fault="error", detail="no reward: neither reward.json nor reward.txt was written")
+    name, rewards = next(iter(found.items()))
+    reward = choose(rewards, metric)
+    if reward is None:
+        return Verdict(rewards=rewards, fault="error", detail=f"{name}: {_ambiguous(rewards, metric)}")
+    if any(choose(other, metric) != reward for other in found.values()):
+        return Verdict(fault="error", detail="reward.json and reward.txt disagree; one of them is not of the tests")
+    return Verdict(reward=reward, rewards=rewards)
 
 
 def choose(rewards: dict[str, float], metric: str | None) -> float | None:

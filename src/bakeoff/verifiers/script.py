@@ -29,7 +29,7 @@ _EMPTY = tar_of(())
 
 
 class ScriptVerifier:
-    """Runs ``/tests/test.sh`` and reads ``reward.json`` or ``reward.txt``. The exit code is never the verdict.
+    """Runs ``/tests/test.sh`` and reads ``reward.json`` or ``reward.txt``. The exit code is never the verdict; a signal leaves none.
 
     ``metric`` names the reward that counts where there are several and none is called ``reward``.
     """
@@ -53,6 +53,13 @@ class ScriptVerifier:
             return Verdict(fault="timeout", detail=f"the verifier did not end within {context.timeout_sec:g} s")
         if problem:
             return Verdict(fault="error", detail=problem, truncated=logged.truncated)
+        if logged.exit.signal is not None:
+            # A script that was stopped may have been stopped by what it judged, which has left a reward of its own.
+            return Verdict(
+                fault="error",
+                detail=f"the tests did not end by themselves ({describe_exit(logged.exit)})",
+                truncated=logged.truncated,
+            )
         verdict = read_reward(context.logs, self.metric)
         detail = verdict.detail
         if verdict.fault and logged.exit.code != 0:
