@@ -38,7 +38,11 @@ case $DATE in
 [0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]) ;;
 *) usage "not a date: $DATE" ;;
 esac
-[ "$(date -u -d "$DATE" +%Y-%m-%d 2>/dev/null)" = "$DATE" ] || usage "no such date: $DATE"
+parts=$(date -u -d "$DATE" '+%Y-%m-%d %u %G-W%V' 2>/dev/null)
+[ "${parts%% *}" = "$DATE" ] || usage "no such date: $DATE"
+week=${parts##* }
+weekday=${parts#* }
+weekday=${weekday% *}
 number "$DAILY" || usage "not a number: $DAILY"
 number "$WEEKLY" || usage "not a number: $WEEKLY"
 for folder in "$REPORTS" "$ARCHIVE"; do
@@ -76,12 +80,11 @@ if [ -s "$work/names" ]; then
     gzip -c "$work/tar" >"$work/archive" || fail "cannot pack the reports"
     sync "$work/archive" || fail "cannot write to $ARCHIVE"
     mv -f "$work/archive" "$daily" || fail "cannot write $daily"
-    xargs -0 rm -f -- <"$work/names" || fail "cannot remove the reports"
 fi
 
 # Saturdays are kept as weeks.
-if [ "$(date -u -d "$DATE" +%u)" = 6 ] && [ -e "$daily" ]; then
-    weekly=$ARCHIVE/weekly/reports-$(date -u -d "$DATE" +%G-W%V).tar.gz
+if [ "$weekday" = 6 ] && [ -e "$daily" ]; then
+    weekly=$ARCHIVE/weekly/reports-$week.tar.gz
     cp "$daily" "$work/week" || fail "cannot copy $daily"
     mv -f "$work/week" "$weekly" || fail "cannot write $weekly"
 fi
@@ -91,10 +94,10 @@ for file in "$ARCHIVE"/daily/reports-[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].
     [ -f "$file" ] || continue
     day=${file##*/reports-}
     day=${day%.tar.gz}
+    month=${day#*-}
+    [ "${day%%-*}${month%-*}${month#*-}" -lt "$oldest" ] || continue
     [ "$(date -u -d "$day" +%Y-%m-%d 2>/dev/null)" = "$day" ] || continue
-    if [ "$(echo "$day" | sed 's/-//g')" -lt "$oldest" ]; then
-        rm -f "$file" || fail "cannot remove $file"
-    fi
+    rm -f "$file" || fail "cannot remove $file"
 done
 cd "$ARCHIVE/weekly" || fail "cannot enter $ARCHIVE/weekly"
 for file in reports-[0-9][0-9][0-9][0-9]-W[0-5][0-9].tar.gz; do
@@ -102,3 +105,9 @@ for file in reports-[0-9][0-9][0-9][0-9]-W[0-5][0-9].tar.gz; do
 done | sort -r | sed "1,${WEEKLY}d" | while read -r file; do
     rm -f "$file" || exit 1
 done || fail "cannot remove old weeks"
+
+# The reports go last, so that they are still there if anything failed.
+if [ -s "$work/names" ]; then
+    cd "$REPORTS" || fail "cannot enter $REPORTS"
+    xargs -0 rm -f -- <"$work/names" || fail "cannot remove the reports"
+fi

@@ -107,7 +107,4 @@ def at_once(job, scratch):
     yield "two at once: free again afterwards", run(place.argv("-d", SATURDAY)) == 0
 
 
-def check(job, scratch):
-    """Yields (aspect, whether it is right)."""
-    yield from killed(job, scratch)
-    yield from at_once(job, scratch)
+SECTIONS = (killed, at_once)

@@ -18,7 +18,10 @@ if not Path("/usr/bin/python3").exists() and not Path("/bin/python3").exists():
 
 overdue: "list[Run]" = []  # runs that had to be ended
 
-ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+def adopt():
+    """Makes this process the parent of every process whose own parent ended, if that came from here."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _identity():
