@@ -37,6 +37,13 @@ def test_a_template_is_a_whole_task_and_what_it_says_of_itself_is_known(kind: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_template_whose_tests_need_live_processes_is_judged_only_where_these_live(kind: str) -> None:
+    task = load_task(TEMPLATES / kind)
+    allowed = {step.verifier.modes for step in task.steps}
+    assert allowed == ({("shared",)} if task.environment.live else {("shared", "frozen", "separate")})
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_wrong_solution_says_what_is_wrong_with_it_and_lies_over_a_file_of_the_right_one(kind: str) -> None:
     for folder in (TEMPLATES / kind / "wrong").iterdir():
         files = [path for path in folder.rglob("*") if path.is_file()]

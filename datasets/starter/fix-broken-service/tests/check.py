@@ -23,9 +23,13 @@ HOME = Path("/app/stampd")
 SERVICE, CATALOG = 8080, 8071
 COPY_SERVICE, COPY_CATALOG = 28180, 28171
 MAX_BODY = 8192
-KNOWN = json.loads(Path("/tests/known.json").read_text(encoding="utf-8"))
+TESTS = Path("/tests")
+KNOWN = json.loads((TESTS / "known.json").read_text(encoding="utf-8"))
 
-ASSIGNMENT = re.compile(r"\s*(#.*|(export\s+)?(LC_ALL|STAMPD_PORT|CATALOG_PORT)=[^`;&|()<>]*)")
+_VALUE = r"""("[^"`()\\]*"|'[^']*'|\$\{[^{}\s`()\\"']*\}|[^\s"'`\\;&|()<>#{}])*"""
+_ASSIGNMENT = f"(LC_ALL|STAMPD_PORT|CATALOG_PORT)={_VALUE}"
+_ASSIGNMENTS = rf"(export[ \t]+)?{_ASSIGNMENT}([ \t]+{_ASSIGNMENT})*"
+PLAIN = re.compile(rf"[ \t]*({_ASSIGNMENTS}([ \t]+#.*|[ \t]*)|#.*)?")
 
 
 class Failed(Exception):
@@ -69,10 +73,10 @@ def order(port: int, item: str, to: str) -> tuple[int, object]:
     return ask(port, "POST", "/labels", json.dumps({"item": item, "to": to}).encode())
 
 
-def order_of_size(port: int, size: int) -> int:
+def order_of_size(port: int, size: int, item: str) -> int:
     """The status for an order whose body has exactly so many bytes."""
-    frame = len(json.dumps({"item": "A-17", "to": ""}).encode())
-    body = json.dumps({"item": "A-17", "to": "x" * (size - frame)}).encode()
+    frame = len(json.dumps({"item": item, "to": ""}).encode())
+    body = json.dumps({"item": item, "to": "x" * (size - frame)}).encode()
     assert len(body) == size
     return ask(port, "POST", "/labels", body)[0]
 
@@ -85,26 +89,27 @@ def connects(host: str, port: int) -> bool:
         return False
 
 
-def check_code() -> None:
+def check_code(home: Path = HOME) -> None:
     found: dict[str, str] = {}
     for top in ("bin", "lib"):
-        for folder, folders, files in os.walk(HOME / top):
+        hold(stat.S_ISDIR((home / top).lstat().st_mode), f"the code was changed: {top} is no folder")
+        for folder, folders, files in os.walk(home / top):
             folders[:] = [name for name in folders if name != "__pycache__"]
             for name in [*files, *(name for name in folders if (Path(folder) / name).is_symlink())]:
                 path = Path(folder) / name
-                found[str(path.relative_to(HOME))] = digest(path)
+                found[str(path.relative_to(home))] = digest(path)
     for name in sorted({*found, *KNOWN["code"]}):
         hold(found.get(name) == KNOWN["code"].get(name), f"the code was changed: {name}")
 
 
-def check_variables() -> None:
+def check_variables(home: Path = HOME) -> None:
     """start.sh runs this file as shell: it must hold plain assignments, as the README says."""
-    path = HOME / "etc/stampd.env"
+    path = home / "etc/stampd.env"
     if not os.path.lexists(path):
         return
     hold(stat.S_ISREG(path.lstat().st_mode) and path.stat().st_size < 1 << 16, "etc/stampd.env is no small file")
-    for line in path.read_text(errors="replace").splitlines():
-        hold(not line.strip() or ASSIGNMENT.fullmatch(line), "etc/stampd.env holds more than the README allows")
+    for line in path.read_bytes().decode(errors="replace").split("\n"):
+        hold(PLAIN.fullmatch(line), "etc/stampd.env holds more than the README allows")
 
 
 def check_old_labels() -> None:
@@ -174,9 +179,9 @@ def check_orders() -> None:
     hold(order(SERVICE, "Q-00", "Nobody")[0] == 422, "an item that there is not does not give 422")
 
 
-def check_limit() -> None:
-    hold(order_of_size(SERVICE, MAX_BODY) == 201, f"a body of {MAX_BODY} bytes is not taken")
-    hold(order_of_size(SERVICE, MAX_BODY + 1) == 413, f"a body of {MAX_BODY + 1} bytes does not give 413")
+def check_limit(port: int = SERVICE, item: str = "A-17") -> None:
+    hold(order_of_size(port, MAX_BODY, item) == 201, f"a body of {MAX_BODY} bytes is not taken")
+    hold(order_of_size(port, MAX_BODY + 1, item) == 413, f"a body of {MAX_BODY + 1} bytes does not give 413")
 
 
 def check_log() -> None:
@@ -205,7 +210,14 @@ def copied(place: Path) -> Path:
         (copy / name).unlink()
         (copy / name).write_text(text)
         (copy / name).chmod(0o600)
+    check_code(copy)
+    check_variables(copy)
     return copy
+
+
+def hidden_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that what the agent left running does not see: what starts there is what was looked at before."""
+    return tempfile.TemporaryDirectory(dir=TESTS if os.access(TESTS, os.W_OK) else None)
 
 
 _COPIED = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
@@ -234,13 +246,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def check_copy() -> None:
     before = spooled(HOME)
-    with tempfile.TemporaryDirectory() as place:
+    with hidden_folder() as place:
         copy = copied(Path(place))
         started = run_script(copy / "bin/start.sh", STAMPD_PORT=str(COPY_SERVICE), CATALOG_PORT=str(COPY_CATALOG))
         try:
             hold(started.returncode == 0, "start.sh of a copy fails")
             hold(ask(COPY_SERVICE, "GET", "/health")[0] == 200, "a copy does not listen on the port of STAMPD_PORT")
             check_new_label(copy, COPY_SERVICE, "Z-99", "Only in the copy")
+            check_limit(COPY_SERVICE, "Z-99")
             hold((copy / "var/log/access.log").stat().st_size > 0, "a copy does not write its own access.log")
             hold(ask(COPY_CATALOG, "GET", "/v1/items/Z-99")[0] == 200, "a copy's catalogue is not on CATALOG_PORT")
             hold(spooled(HOME) == before, "a copy writes into the original's var/spool")
@@ -250,7 +263,7 @@ def check_copy() -> None:
 
 def check_default_ports() -> None:
     """A copy that is given no ports wants those of the original: both its processes say so, for they are taken."""
-    with tempfile.TemporaryDirectory() as place:
+    with hidden_folder() as place:
         copy = copied(Path(place))
         shutil.rmtree(copy / "var/log")
         (copy / "var/log").mkdir()

@@ -14,6 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
+sys.path.insert(0, "/tests")
+sys.dont_write_bytecode = True
+
+import apart  # noqa: E402 - found only from here on
+
 PROJECT = Path("/app/orchard")
 LIBRARY = Path("/app/library")
 PROGRAM = Path("/app/check-in")
@@ -97,8 +102,9 @@ def check_in(source: str, folder: str, umask: int, project: Path | None, cwd: Pa
     hold(PROGRAM.is_file() and os.access(PROGRAM, os.X_OK), "/app/check-in is no executable file")
     argv = ["sh", "-c", 'umask "$1"; shift; exec "$@"', "sh", f"{umask:04o}", str(PROGRAM), source, folder]
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    apart.open_up(PROGRAM.parent, PROJECT, LIBRARY)
     try:
-        return subprocess.run(argv, cwd=cwd, env=env, timeout=10, check=False, **quiet).returncode
+        return subprocess.run(argv, cwd=cwd, env=env, timeout=10, check=False, **quiet, **apart.USER).returncode
     except subprocess.TimeoutExpired:
         raise Failed("check-in takes more than 10 seconds") from None
 
@@ -107,6 +113,7 @@ class Place:
     """A project of the judge's own, in folders whose names must not count, and things to check in."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.things = folder / "things"
         self.project = folder / "private" / "releases" / "drop" / "farm"
         self.project.mkdir(parents=True)
@@ -126,6 +133,10 @@ class Place:
         else:
             write(self.project / name, data, mode)
         self.wanted[f"./{name}"] = f"{mode:04o}"
+
+    def check_in(self, source: str, folder: str, umask: int, cwd: Path = Path("/")) -> int:
+        apart.own(self.folder)
+        return check_in(source, folder, umask, self.project, cwd)
 
     def judge(self, what: str) -> None:
         found = {name: (kind, mode, "") for name, (kind, mode, _) in tree(self.project, contents=False).items()}
@@ -175,7 +186,7 @@ def check_folder(place: Place) -> None:
     (place.things / "kit/gone").symlink_to("/nowhere/at/all")
     (place.things / "kit/drop").chmod(0o755)
     data = hashlib.sha256(b"\0" * 100_000).hexdigest()
-    hold(check_in("kit", "new/er", 0o077, place.project, cwd=place.things) == 0, "check-in of a folder fails")
+    hold(place.check_in("kit", "new/er", 0o077, cwd=place.things) == 0, "check-in of a folder fails")
     place.wanted |= {
         "./new": "2775",
         "./new/er": "2775",
@@ -218,8 +229,8 @@ def check_umasks(place: Place) -> None:
     text = str(place.thing("text", b"text\n", 0o700))
     for umask, folder in ((0, "a"), (0o777, "b/private/c"), (0o027, "d/releases/1"), (0o002, "drop")):
         for source in (script, text):
-            hold(check_in(source, folder, umask, place.project) == 0, f"check-in fails under umask {umask:04o}")
-    hold(check_in(text, ".", 0o077, place.project) == 0, "check-in into the project itself fails")
+            hold(place.check_in(source, folder, umask) == 0, f"check-in fails under umask {umask:04o}")
+    hold(place.check_in(text, ".", 0o077) == 0, "check-in into the project itself fails")
     place.wanted |= {
         "./a": "2775",
         "./a/go": "0775",
@@ -259,8 +270,8 @@ def check_replaced(place: Place) -> None:
     place.thing("new/kit/link", b"no link any more\n", 0o600)
     place.thing("new/kit/folder/inside", b"", 0o600)
     run = str(place.thing("new/run", b"#!/bin/sh\n", 0o600))
-    hold(check_in(str(place.things / "new/kit"), ".", 0o022, place.project) == 0, "check-in onto a folder fails")
-    hold(check_in(run, "releases", 0o022, place.project) == 0, "check-in onto a file that nobody may write fails")
+    hold(place.check_in(str(place.things / "new/kit"), ".", 0o022) == 0, "check-in onto a folder fails")
+    hold(place.check_in(run, "releases", 0o022) == 0, "check-in onto a file that nobody may write fails")
     place.wanted |= {
         "./releases/run": "0555",
         "./kit/page": "0664",
@@ -281,7 +292,7 @@ def check_replaced(place: Place) -> None:
 
 @in_place
 def check_missing(place: Place) -> None:
-    hold(check_in(str(place.things / "nothing"), "some/where", 0o022, place.project) != 0, "a missing source gives 0")
+    hold(place.check_in(str(place.things / "nothing"), "some/where", 0o022) != 0, "a missing source gives 0")
     place.judge("after a check-in of nothing")
 
 
@@ -289,6 +300,8 @@ def check_default_project() -> None:
     """Without PROJECT, things go to /app/orchard. Last, since it changes what the others look at."""
     with tempfile.TemporaryDirectory() as folder:
         source = write(Path(folder) / "judge-was-here", b"#!/bin/sh\n", 0o600)
+        apart.own(Path(folder))
+        apart.own(PROJECT)
         hold(check_in(str(source), "teams/south/private", 0o077, None) == 0, "check-in into /app/orchard fails")
     found = tree(PROJECT / "teams/south/private", contents=False)
     wanted = {".": ("folder", "2770", ""), "./judge-was-here": ("file", "0770", "")}
@@ -322,4 +335,5 @@ def failed(check: Callable[[], None]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    verdict = main()
+    sys.exit(verdict if apart.end_all() else 1)

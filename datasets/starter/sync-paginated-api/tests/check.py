@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, "/tests")
 sys.dont_write_bytecode = True
 
+import apart  # noqa: E402 - found only from here on
 from api import CREDENTIALS, Api, Data, Run  # noqa: E402 - found only from here on
 
 PROGRAM = Path("/app/sync.py")
@@ -81,7 +82,8 @@ class Bench:
         }
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         argv += ["--mirror", str(self.mirror)]
-        return subprocess.Popen(argv, cwd=self.folder, env=env, start_new_session=True, **quiet)
+        apart.own(self.folder)
+        return subprocess.Popen(argv, cwd=self.folder, env=env, start_new_session=True, **quiet, **apart.USER)
 
     def sync(self, wanted: int = 0) -> None:
         """A run to its end, and what holds for every run."""
@@ -334,6 +336,7 @@ def main() -> int:
         check_gives_up,
         check_new_feed,
     ]
+    apart.open_up(PROGRAM.parent)
     with ThreadPoolExecutor(3) as pool:  # they wait most of the time, each with an API of its own
         found = [line for line in pool.map(failure, checks) if line]
     sys.stdout.writelines(found)
@@ -352,4 +355,5 @@ def failure(check: Callable[[], None]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    verdict = main()
+    sys.exit(verdict if apart.end_all() else 1)
