@@ -44,7 +44,7 @@ def test_a_task_says_what_it_is_where_it_comes_from_and_what_it_needs(task: Task
     assert task.version and task.description and task.category and task.tags
     assert metadata(task, "license") == "Apache-2.0"
     assert metadata(task, "provenance")
-    assert task.metadata["expert_time_min"] in range(5, 46)
+    assert task.metadata["expert_time_min"] in range(5, 61)
     assert task.environment.root == "host"
     assert task.environment.dockerfile == "environment/Dockerfile"
     assert task.environment.network.mode is NetworkMode.NONE
