@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.tasks.datasets import load_dataset
 from bakeoff.tasks.new import new_task
 from bakeoff.tasks.new_table import KINDS, NewTask
 
@@ -165,7 +167,7 @@ def test_the_wheel_builds_and_what_it_installs_runs(tmp_path: Path, require: Req
     subprocess.run(build, check=True, capture_output=True, timeout=100)
     (wheel,) = (tmp_path / "dist").iterdir()
     target = tmp_path / "installed"
-    install = [*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", target, wheel]
+    install = [*pip, "install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel]
     subprocess.run(install, check=True, capture_output=True, timeout=100)
     env = {**os.environ, "PYTHONPATH": str(target)}
     task = tmp_path / "task"
@@ -187,3 +189,9 @@ def test_the_wheel_builds_and_what_it_installs_runs(tmp_path: Path, require: Req
             assert same.stat().st_mode == file.stat().st_mode
             assert file.name == "task.toml" or same.read_bytes() == file.read_bytes()
     assert any(path.name == "LICENSE" for path in target.rglob("*"))
+    listed = [sys.executable, "-m", "bakeoff", "list", "tasks", "-d", "starter", "--json"]
+    of_wheel = subprocess.run(listed, env=env, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    of_tree = [(task.ref, task.digest) for task in load_dataset(str(REPOSITORY / "datasets" / "starter")).tasks]
+    assert [(row["name"], row["digest"]) for row in json.loads(of_wheel.stdout)] == of_tree, (
+        "tasks changed on their way"
+    )

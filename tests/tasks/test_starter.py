@@ -72,6 +72,11 @@ def test_a_task_shows_no_more_than_its_instruction_and_its_environment(task: Tas
     assert not any(file.link for file in task.files), "a wheel cannot hold links"
 
 
+def test_all_verdicts_are_written_in_one_way() -> None:
+    """By a script that ends with the verdict: what a judged program wrote there is gone, and nothing appended to it runs."""
+    assert len({(Path(task.origin) / "tests" / "test.sh").read_bytes() for task in STARTER.tasks}) == 1
+
+
 @pytest.mark.parametrize("dataset", [STARTER, load_dataset("humaneval")], ids=lambda dataset: dataset.name)
 def test_every_task_that_ships_was_checked_in_the_form_it_has(dataset: Dataset) -> None:
     place = shipped_datasets() / dataset.name

@@ -1,11 +1,9 @@
 #!/bin/sh
-# The program that is judged runs meanwhile: these folders are shut to other users, and a verdict that it left is removed.
-mkdir -p /logs/verifier
-chmod 755 /logs/verifier
+# The verdict is the exit code of check.py, and nothing that it prints. A reward that anything else has left here goes.
 chmod 700 /tests
-reward=0
-if python3 -I -S /tests/check.py; then
-    reward=1
-fi
-rm -rf /logs/verifier/reward.json /logs/verifier/reward.txt
-echo "$reward" >/logs/verifier/reward.txt
+chmod 755 /logs/verifier
+verdict=0
+python3 -I -S -B /tests/check.py && verdict=1
+rm -rf /logs/verifier/reward.*
+echo "$verdict" >/logs/verifier/reward.txt
+exit

@@ -1,7 +1,9 @@
 #!/bin/sh
-reward=0
-if python3 -I -S /tests/check.py; then
-    reward=1
-fi
-mkdir -p /logs/verifier
-echo "$reward" >/logs/verifier/reward.txt
+# The verdict is the exit code of check.py, and nothing that it prints. A reward that anything else has left here goes.
+chmod 700 /tests
+chmod 755 /logs/verifier
+verdict=0
+python3 -I -S -B /tests/check.py && verdict=1
+rm -rf /logs/verifier/reward.*
+echo "$verdict" >/logs/verifier/reward.txt
+exit
