@@ -8,6 +8,7 @@ import io
 import pytest
 
 from bakeoff.cli import progress
+from bakeoff.cli.control_progress import ControlsShown
 from bakeoff.cli.progress import Plain, Shown, line, word
 from bakeoff.records.job import PlannedTrial
 from bakeoff.records.outcomes import Outcome
@@ -87,3 +88,9 @@ def test_on_80_columns_the_live_line_cuts_names_and_no_number() -> None:
     assert "120 passed · 30 failed · 22.1/s" in text
     assert "-:--:--" in text
     assert text.rstrip().endswith("…")
+
+
+def test_a_slow_control_is_announced_by_its_name_and_not_by_a_digest() -> None:
+    trial = PlannedTrial("1", "t", None, "wrong+86fde063", 2, "trials/t/wrong-half-done.2")
+    assert ControlsShown().running(trial) == "t: wrong/half-done #2"
+    assert Shown().running(trial) == "t [wrong+86fde063] #2"

@@ -99,7 +99,7 @@ def unchecked(datasets: Iterable[Dataset], tasks: Iterable[Task]) -> str:
         return ""
     told = "; ".join(f"{why}: {_some(refs)}" for why, refs in groups.items())
     command = " && ".join(f"bakeoff check {quote(source)}" for source in dict.fromkeys(sources))
-    return f"not yet to be trusted: {told}. `{command}` looks at them" + "".join(unread)
+    return f"no evidence that these tasks can be trusted: {told}. `{command}` looks at them" + "".join(unread)
 
 
 def _why_not(task: Task, known: Iterable[DatasetEvidence]) -> str:

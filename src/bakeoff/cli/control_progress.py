@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bakeoff.checks.controls import as_control
 from bakeoff.cli.progress import Shown
+from bakeoff.records.job import PlannedTrial
 from bakeoff.records.results import TrialResult
 from bakeoff.reports.layout import printable
 
@@ -28,6 +29,13 @@ class ControlsShown(Shown):
         why = f", and should have {'passed' if control.expected == 'passed' else 'failed'}"
         detail = f": {printable(control.detail)}" if control.detail and not control.ok else ""
         return f"{'ok' if control.ok else 'BAD':<4} {how}" + ("" if control.ok else why + detail)
+
+    def running(self, trial: PlannedTrial) -> str:
+        """By the control's name, which its folder has; the config's slug has only a digest of a wrong solution's name."""
+        control = PurePosixPath(trial.path).name.rpartition(".")[0]
+        if control.startswith("wrong-"):
+            control = control.replace("-", "/", 1)
+        return f"{printable(trial.task)}: {control} #{trial.attempt}"
 
     def loud(self, result: TrialResult) -> bool:
         return not as_control(result, Path()).ok

@@ -66,7 +66,7 @@ def command(what: str, path: str | None, no_input: bool, **given: Any) -> int:
     option = "-t" if what == "task" else "-d"
     place = quote(str(folder))
     click.echo(
-        "\nNext: its own solution, and everything that must hold of a task.\n\n"
+        "\nNext: run its own solution, and check all that must hold of a task.\n\n"
         f"  bakeoff run {option} {place} -a oracle\n"
         f"  bakeoff check {'' if what == 'task' else '-d '}{place}",
         err=True,

@@ -56,6 +56,11 @@ class Shown:
     def line(self, result: TrialResult, *, with_config: bool) -> str:
         return line(result, with_config=with_config)
 
+    def running(self, trial: PlannedTrial) -> str:
+        """What a trial is called while it runs."""
+        name = f"{trial.task}@{trial.case}" if trial.case else trial.task
+        return f"{name} [{trial.config}] #{trial.attempt}"
+
     def loud(self, result: TrialResult) -> bool:
         return result.outcome not in (Outcome.PASSED, Outcome.FAILED)
 
@@ -112,9 +117,8 @@ class Plain:
 
     def started(self, trial: PlannedTrial) -> None:
         self._configs.add(trial.config)
-        name = f"{trial.task}@{trial.case}" if trial.case else trial.task
         loop = asyncio.get_running_loop()
-        self._waiting[trial.run_id] = loop.call_later(SLOW_SEC, self._still_running, name, trial.config, trial.attempt)
+        self._waiting[trial.run_id] = loop.call_later(SLOW_SEC, self._still_running, trial)
 
     def finished(self, result: TrialResult) -> None:
         if waiting := self._waiting.pop(result.run_id, None):
@@ -124,8 +128,8 @@ class Plain:
     def note(self, text: str) -> None:
         click.echo(text, err=True)
 
-    def _still_running(self, name: str, config: str, attempt: int) -> None:
-        click.echo(f"{'start':<8} {name} [{config}] #{attempt}  running for {SLOW_SEC:.0f} s", err=True)
+    def _still_running(self, trial: PlannedTrial) -> None:
+        click.echo(f"{'start':<8} {self._shown.running(trial)}  running for {SLOW_SEC:.0f} s", err=True)
 
 
 def live_bar(total: int, console: Console) -> Progress:
