@@ -132,6 +132,10 @@ def judge_controls(task: Task, results: Iterable[TrialResult], folder: Path) -> 
     by_name: dict[str, list[TrialResult]] = {}
     for result in results:
         by_name.setdefault(control_name(result.agent, result.config.options), []).append(result)
+    ends = {(trial.outcome, trial.detail) for trials in by_name.values() for trial in trials}
+    if len(ends) == 1 and (end := next(iter(ends)))[0] in (Outcome.SKIPPED, Outcome.IMAGE_ERROR, Outcome.REFUSED):
+        # Not one of them could begin: that is one thing, and nothing that the tests have to do with.
+        return Looked((Finding(task=task.ref, message=f"not run here: {end[1]}"),))
     found: list[Finding] = []
     notes: list[Finding] = []
     for name, trials in by_name.items():
@@ -153,7 +157,7 @@ def _wrong(name: str, trials: Sequence[TrialResult], folder: Path) -> str:
     if silent is None and len(verdicts) > 1:
         return f"the verdict is flaky: {name} ended as {outcomes}; tests must say the same of the same ({where})"
     if silent is not None and silent.outcome not in (Outcome.VERIFIER_ERROR, Outcome.VERIFIER_TIMEOUT):
-        return f"{name} could not be run: {silent.outcome}: {silent.detail}"
+        return f"{name} could not be run ({silent.outcome}): {silent.detail}"
     if silent is not None:
         return f"the tests gave no verdict on {name}: {silent.outcome}: {silent.detail}; they must say 0 ({folder / silent.path})"
     passed = verdicts == {True}

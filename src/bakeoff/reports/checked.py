@@ -36,14 +36,12 @@ def document(report: CheckReport) -> Document:
 
 
 def _notes(notes: tuple[Finding, ...]) -> list[Line]:
-    """What is the same of several tasks is said once."""
-    same: dict[str, list[str]] = {}
-    for item in notes:
-        same.setdefault(f"{_where(item)}{item.message}", []).append(item.task)
-    return [
-        Line(f"  note: {text}", "dim", code=tasks[0] if len(tasks) == 1 else counted(len(tasks), "task"))
-        for text, tasks in same.items()
-    ]
+    """The notes on a task; of several tasks only how many there are, since nothing has to be done about them."""
+    tasks = list(dict.fromkeys(item.task for item in notes))
+    if len(tasks) > 1:
+        said = f"  {counted(len(notes), 'note')} on {counted(len(tasks), 'task')}; --format json has them, and so has a check of one task"
+        return [Line(said, "dim")]
+    return [Line(f"  note: {_where(item)}{item.message}", "dim", code=item.task) for item in notes]
 
 
 def _gate(gate: Gate, report: CheckReport) -> Line:
