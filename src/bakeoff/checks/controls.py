@@ -53,14 +53,16 @@ async def run_controls(
     listener: Listener,
     *,
     settings: RunRequest,
-    signals: bool,
 ) -> tuple[JobEnd, list[TrialResult]]:
-    """Run the oracle, the agent that does nothing, and every wrong solution on each task, as a job in ``folder``, which must exist."""
+    """Run the oracle, the agent that does nothing, and every wrong solution on each task.
+
+    They are a job in ``folder``, whose lock the caller holds.
+    """
     job = plan_controls(tasks, settings, folder.name)
     write_json(folder / JOB, job)
     by_ref = {task.ref: task for task in tasks}
     executor = LocalExecutor(bench=bench, tasks=by_ref, concurrency=settings.concurrency)
-    end = await run_job(job, folder, missing_trials(job, folder), executor, oracles, listener, signals=signals)
+    end = await run_job(job, folder, missing_trials(job, folder), executor, oracles, listener, again="check again")
     return end, list(read_results(folder))
 
 
