@@ -173,7 +173,7 @@ async def check(
             told,
             only=only,
             settings=settings,
-            whole=(filters or everything) == everything and not Path(ref, "task.toml").exists(),
+            whole=(filters or everything) == everything and not os.path.exists(os.path.join(ref, "task.toml")),
             evidence=Path(evidence) if evidence is not None else None,
         )
         if not signals:

@@ -136,6 +136,11 @@ def judge_controls(task: Task, results: Iterable[TrialResult], folder: Path) -> 
         by_name.setdefault(control_name(result.agent, result.config.options), []).append(result)
     found: list[Finding] = []
     notes: list[Finding] = []
+    skipped = {
+        trial.detail if trial.outcome is Outcome.SKIPPED else "" for trials in by_name.values() for trial in trials
+    }
+    if len(skipped) == 1 and (why := skipped.pop()):
+        return Looked((Finding(task=task.ref, message=f"no control could be run: {why}"),))
     for name, trials in by_name.items():
         trials.sort(key=lambda trial: trial.attempt)
         if message := _wrong(name, trials, folder):

@@ -78,7 +78,8 @@ def _write(dataset: Dataset, found: Mapping[str, TaskEvidence], whole: bool, pla
     kept = {} if whole else dict(old.tasks)
     for ref, new in found.items():
         kept[ref] = _joined(old.tasks.get(ref), new)
-    write_json(file, DatasetEvidence(dataset=dataset.name, tasks=dict(sorted(kept.items()))))
+    name = dataset.name if whole else old.dataset or dataset.name  # one task alone is a dataset of its own name
+    write_json(file, DatasetEvidence(dataset=name, tasks=dict(sorted(kept.items()))))
     if whole:
         tasks = {task.ref: lock_task(task) for task in sorted(dataset.tasks, key=lambda task: task.ref)}
         lock = DatasetLock(dataset=dataset.name, version=dataset.version, digest=dataset.digest, tasks=tasks)
