@@ -40,7 +40,7 @@ def prepare_place(dataset: Dataset, place: Path | None = None) -> None:
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        what = "not a folder" if place.exists() else error.strerror or ""
+        what = "not a folder" if os.path.exists(place) else error.strerror or ""
         raise InputError(
             "evidence cannot be put here", where=str(place), found=what, wanted="a folder, or the name of a new one"
         ) from None
