@@ -15,7 +15,7 @@ import msgspec
 from bakeoff import plugins
 from bakeoff.errors import InputError
 from bakeoff.executors.base import Executor, Listener
-from bakeoff.executors.job import JobEnd, Silent, missing_trials, run_job
+from bakeoff.executors.job import JobEnd, Silent, missing_trials, run_job, until_stopped
 from bakeoff.files.atomic import write_json
 from bakeoff.home import home
 from bakeoff.records.checks import GATES, GateName
@@ -149,9 +149,10 @@ async def check(
     """Whether a task or a dataset can be trusted: ``ref`` is a folder of one, or a known name. What is found is put on record.
 
     ``root`` is another root than the tasks ask for, as for ``run``; ``evidence`` another folder than the dataset's own.
+    ``signals``: end what runs at the first SIGINT or SIGTERM, and put nothing on record; for programs that own their process.
     Raises InputError where there is no such task or dataset.
     """
-    from bakeoff.checks.gates import check_dataset
+    from bakeoff.checks.gates import CheckEnd, check_dataset
 
     everything = Filters()
     settings = RunRequest(
@@ -166,16 +167,18 @@ async def check(
     try:
         told = listener or Silent()
         await _reap(opened, told)
-        return await check_dataset(
+        work = check_dataset(
             dataset,
             opened,
             told,
             only=only,
             settings=settings,
-            whole=(filters or everything) == everything and not Path(ref, "task.toml").exists(),
+            whole=(filters or everything) == everything and not os.path.exists(os.path.join(ref, "task.toml")),
             evidence=Path(evidence) if evidence is not None else None,
-            signals=signals,
         )
+        if not signals:
+            return await work
+        return await until_stopped(work, told) or CheckEnd(None)
     finally:
         await opened.close()
 

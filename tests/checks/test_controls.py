@@ -72,7 +72,7 @@ FLAKY_TEST = f'#!/bin/sh\ncase "$(cat /app/answer.txt)" in *-00001) echo 1;; *) 
             {"test": f"#!/bin/sh\n[ ! -f /app/answer.txt ] || echo 1 > {REWARD}\n"},
             "the tests gave no verdict on nop: verifier_error",
         ),
-        ({"bakeoff": "", "extra": "", "needs": "no-such-command"}, "not run here: this machine lacks no-such-command"),
+        ({"bakeoff": "", "extra": "", "needs": "no-such-command"}, "no control could be run: this machine lacks"),
     ],
     ids=["no-op passes", "flaky", "oracle fails", "no verdict", "cannot run here"],
 )

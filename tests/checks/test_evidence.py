@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -11,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bakeoff import api
+from bakeoff.checks import evidence as evidence_module
 from bakeoff.checks.evidence import EVIDENCE, LOCK, read_evidence, unchecked, write_evidence
 from bakeoff.errors import InputError
 from bakeoff.home import home
@@ -119,6 +124,59 @@ def test_a_file_that_is_no_evidence_is_told_and_never_written_over(
         write_evidence(found, {"a": evidence(found.tasks[0])}, whole=False)
     assert file.read_text() == text
     assert message in unchecked([found], found.tasks)
+
+
+def _fifo(place: Path) -> None:
+    os.mkfifo(place / EVIDENCE)
+
+
+def _endless(place: Path) -> None:
+    (place / EVIDENCE).symlink_to("/dev/zero")
+
+
+def _lock_folder(place: Path) -> None:
+    (place / LOCK).mkdir()
+
+
+def _in_the_way(place: Path) -> None:
+    place.rmdir()
+    place.touch()
+
+
+@pytest.mark.parametrize("plant", [_fifo, _endless, _lock_folder, _in_the_way])
+async def test_what_keeps_evidence_out_is_told_before_anything_is_run(
+    dataset: Callable[[], Dataset], tmp_path: Path, plant: Callable[[Path], None]
+) -> None:
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    plant(place)
+    with pytest.raises(InputError, match="elsewhere"):
+        await api.check(dataset().folder, evidence=place)
+    assert not (home() / "checks").exists()
+
+
+def test_evidence_that_would_be_waited_for_is_told_and_holds_up_no_run(dataset: Callable[[], Dataset]) -> None:
+    found = dataset()
+    _fifo(Path(found.folder))
+    assert "not a file" in unchecked([found], found.tasks)
+
+
+def test_checks_that_end_together_lose_nothing_of_each_other(
+    dataset: Callable[[], Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = dataset()
+    task = found.tasks[0]
+    write = evidence_module.write_json
+
+    def slowly(path: Path, value: object) -> None:
+        time.sleep(0.05)
+        write(path, value)
+
+    monkeypatch.setattr(evidence_module, "write_json", slowly)
+    with ThreadPoolExecutor() as pool:
+        each = [{task.ref: evidence(task, **{name: True})} for name in GATES]
+        list(pool.map(lambda one: write_evidence(found, one, whole=False), each))
+    assert read_evidence(Path(found.folder) / EVIDENCE).tasks[task.ref].trusted
 
 
 @settings(max_examples=200, deadline=None)

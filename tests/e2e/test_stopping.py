@@ -115,3 +115,40 @@ wc -l < {disk}/job/results.jsonl
     assert "bakeoff resume" in ended.stderr
     assert "second 0" in lines, ended.stderr
     assert lines[-2].strip() == "4"
+
+
+@pytest.mark.parametrize("gate", ["leak", "controls"])
+def test_a_check_that_is_asked_to_stop_leaves_nothing(tmp_path, make_task, monkeypatch, gate) -> None:
+    monkeypatch.setenv("BAKEOFF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    make_task("a", solve="#!/bin/sh\nsleep 60\n")
+    folder = tmp_path / "tasks"
+    argv = [*BAKEOFF, "check", "-d", str(folder), "--only", gate, "-q"]
+    check = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 20
+        while not _runs_inside(check.pid, "sleep") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        check.send_signal(signal.SIGTERM)
+        out, err = check.communicate(timeout=20)
+    finally:
+        check.kill()
+        check.wait()
+    assert (check.returncode, out) == (130, ""), err
+    assert "nothing was put on record" in err
+    assert not list(folder.glob("dataset.*"))
+    assert not list((tmp_path / "temporary").iterdir())
+    assert not list((tmp_path / "home" / "checks").iterdir())
+    assert not list((tmp_path / "home" / "sandboxes").iterdir())
+
+
+def _runs_inside(pid: int, name: str) -> bool:
+    """Whether a process of that name runs below the process ``pid``."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        try:
+            if Path(f"/proc/{child}/comm").read_text().strip() == name or _runs_inside(int(child), name):
+                return True
+        except OSError:
+            continue
+    return False

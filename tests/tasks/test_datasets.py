@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -296,6 +297,13 @@ def test_a_wrong_manifest_is_told(tmp_path: Path, write: Write, text: str, messa
     (tmp_path / "pack" / "dataset.toml").write_text(text)
     told = str(error(str(tmp_path / "pack")))
     assert message in told and "dataset.toml" in told
+
+
+def test_a_manifest_that_would_be_waited_for_is_told(tmp_path: Path, write: Write):
+    write("pack/a")
+    os.mkfifo(tmp_path / "pack" / "dataset.toml")
+    with pytest.raises(InputError, match=r"dataset\.toml: cannot be read .*not a file"):
+        load_dataset(str(tmp_path / "pack"))
 
 
 def test_compiled_python_is_no_part_of_a_task(tmp_path: Path, write: Write):

@@ -53,14 +53,16 @@ async def run_controls(
     listener: Listener,
     *,
     settings: RunRequest,
-    signals: bool,
 ) -> tuple[JobEnd, list[TrialResult]]:
-    """Run the oracle, the agent that does nothing, and every wrong solution on each task, as a job in ``folder``, which must exist."""
+    """Run the oracle, the agent that does nothing, and every wrong solution on each task.
+
+    They are a job in ``folder``, whose lock the caller holds.
+    """
     job = plan_controls(tasks, settings, folder.name)
     write_json(folder / JOB, job)
     by_ref = {task.ref: task for task in tasks}
     executor = LocalExecutor(bench=bench, tasks=by_ref, concurrency=settings.concurrency)
-    end = await run_job(job, folder, missing_trials(job, folder), executor, oracles, listener, signals=signals)
+    end = await run_job(job, folder, missing_trials(job, folder), executor, oracles, listener, again="check again")
     return end, list(read_results(folder))
 
 
@@ -135,7 +137,7 @@ def judge_controls(task: Task, results: Iterable[TrialResult], folder: Path) -> 
     ends = {(trial.outcome, trial.detail) for trials in by_name.values() for trial in trials}
     if len(ends) == 1 and (end := next(iter(ends)))[0] in (Outcome.SKIPPED, Outcome.IMAGE_ERROR, Outcome.REFUSED):
         # Not one of them could begin: that is one thing, and nothing that the tests have to do with.
-        return Looked((Finding(task=task.ref, message=f"not run here: {end[1]}"),))
+        return Looked((Finding(task=task.ref, message=f"no control could be run: {end[1]}"),))
     found: list[Finding] = []
     notes: list[Finding] = []
     for name, trials in by_name.items():
@@ -184,7 +186,7 @@ def _spoke(result: TrialResult) -> bool:
 
 
 def _file(name: str, task: Task) -> str:
-    if name == "oracle" or name == "nop":
+    if name in ("oracle", "nop"):
         tests = task.steps[-1].tests
         return f"{tests[-1] if tests else 'tests'}/test.sh"
     return next((file.path for file in task.files if f"{name}/" in file.path), name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
@@ -11,6 +13,7 @@ import msgspec
 
 from bakeoff.errors import InputError
 from bakeoff.files.atomic import write_json
+from bakeoff.files.streams import read_whole
 from bakeoff.home import home
 from bakeoff.records.checks import DatasetEvidence, DatasetLock, TaskEvidence
 from bakeoff.records.results import SCHEMA_VERSION
@@ -20,12 +23,32 @@ from bakeoff.trials.plan import lock_task
 LOCK = "dataset.lock.json"
 EVIDENCE = "dataset.evidence.json"
 _NAMED = 5
+_LONGEST = 64 << 20
 
 
 def place_of(dataset: Dataset) -> Path | None:
     """The folder of the dataset that new evidence goes to: where it was named by its path, and can be written; else None."""
     folder = Path(dataset.folder) if dataset.folder and not dataset.by_name else None
     return folder if folder is not None and os.access(folder, os.W_OK) else None
+
+
+def prepare_place(dataset: Dataset, place: Path | None = None) -> None:
+    """See to it that ``write_evidence`` will be able to put evidence there. Raises InputError with what is in its way."""
+    place = place or place_of(dataset)
+    if place is None:
+        return
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = "not a folder" if os.path.exists(place) else error.strerror or ""
+        raise InputError(
+            "evidence cannot be put here", where=str(place), found=what, wanted="a folder, or the name of a new one"
+        ) from None
+    if not os.access(place, os.W_OK):
+        raise InputError("evidence cannot be put here", where=str(place), wanted="a folder that you may write to")
+    read_evidence(place / EVIDENCE)
+    if (place / LOCK).is_dir():
+        raise InputError("a folder where the lock belongs", where=str(place / LOCK), wanted="a file, or nothing")
 
 
 def write_evidence(
@@ -38,6 +61,11 @@ def write_evidence(
     tasks that are gone is dropped. Raises InputError where the file that is there is no evidence: it is not written over.
     """
     place = place or place_of(dataset)
+    with _one_at_a_time():
+        return _write(dataset, found, whole, place)
+
+
+def _write(dataset: Dataset, found: Mapping[str, TaskEvidence], whole: bool, place: Path | None) -> Path:
     if place is None:
         folder = _at_home("").parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +78,8 @@ def write_evidence(
     kept = {} if whole else dict(old.tasks)
     for ref, new in found.items():
         kept[ref] = _joined(old.tasks.get(ref), new)
-    write_json(file, DatasetEvidence(dataset=dataset.name, tasks=dict(sorted(kept.items()))))
+    name = dataset.name if whole else old.dataset or dataset.name  # one task alone is a dataset of its own name
+    write_json(file, DatasetEvidence(dataset=name, tasks=dict(sorted(kept.items()))))
     if whole:
         tasks = {task.ref: lock_task(task) for task in sorted(dataset.tasks, key=lambda task: task.ref)}
         lock = DatasetLock(dataset=dataset.name, version=dataset.version, digest=dataset.digest, tasks=tasks)
@@ -58,10 +87,23 @@ def write_evidence(
     return file
 
 
+@contextmanager
+def _one_at_a_time() -> Generator[None]:
+    """Two checks that end together add to one file one after the other."""
+    folder = home() / "evidence"
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def read_evidence(file: Path) -> DatasetEvidence:
     """The evidence in ``file``, none where it does not exist. Raises InputError where it is something else."""
     try:
-        data = file.read_bytes()
+        data = read_whole(file, _LONGEST)
     except (FileNotFoundError, NotADirectoryError):
         return DatasetEvidence(dataset="")
     except OSError as error:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +13,8 @@ from msgspec import Struct
 
 from bakeoff.checks.base import Looked
 from bakeoff.checks.controls import as_control, judge_controls, run_controls
-from bakeoff.checks.evidence import write_evidence
+from bakeoff.checks.evidence import prepare_place, write_evidence
+from bakeoff.checks.folders import check_folder
 from bakeoff.checks.leak import leak
 from bakeoff.checks.validate import validate
 from bakeoff.errors import BakeoffError
@@ -28,11 +26,8 @@ from bakeoff.records.job import RunRequest
 from bakeoff.records.results import TrialResult
 from bakeoff.records.times import now
 from bakeoff.sandboxes.base import SandboxBackend
-from bakeoff.tasks.model import Dataset, InvalidTask, Task, slug
+from bakeoff.tasks.model import Dataset, InvalidTask, Task
 from bakeoff.trials.bench import Bench
-
-_KEPT = 3
-"""Folders of controls that are kept for looking at, newest first: those of checks that found something."""
 
 
 class CheckEnd(Struct, frozen=True):
@@ -51,17 +46,30 @@ async def check_dataset(
     settings: RunRequest,
     whole: bool,
     evidence: Path | None = None,
-    signals: bool = False,
 ) -> CheckEnd:
     """Look at every task of ``dataset`` through the gates ``only``, and put what was found on record.
 
     ``settings`` has the root, where another is to be taken than the tasks ask for, and how many trials may run at once.
     ``whole``: the dataset has all its tasks, so that its lock can be written. ``evidence`` is another folder for it than the
-    dataset's own. Raises InputError where something else stands in its place.
+    dataset's own. Raises InputError, before anything is run, where it cannot be put there.
     """
+    prepare_place(dataset, evidence)
+    with check_folder(dataset.name) as folder:
+        return await _look(dataset, backend, listener, folder, only, settings, whole, evidence)
+
+
+async def _look(
+    dataset: Dataset,
+    backend: SandboxBackend,
+    listener: Listener,
+    folder: Path,
+    only: Collection[GateName],
+    settings: RunRequest,
+    whole: bool,
+    evidence: Path | None,
+) -> CheckEnd:
     looked: dict[GateName, dict[str, Looked]] = {}
     results: list[TrialResult] = []
-    folder = _new_folder(dataset.name)
     try:
         if "validate" in only:
             looked["validate"] = {task.ref: await asyncio.to_thread(validate, task) for task in dataset.tasks}
@@ -72,10 +80,8 @@ async def check_dataset(
         if "controls" in only and dataset.tasks:
             oracles = OracleControls(home() / "evidence" / "controls.jsonl")
             bench = Bench(backend=backend, oracle_passed=oracles.passed)
-            end, results = await run_controls(
-                dataset.tasks, bench, folder, oracles, listener, settings=settings, signals=signals
-            )
-            if end.interrupted or end.failure:
+            end, results = await run_controls(dataset.tasks, bench, folder, oracles, listener, settings=settings)
+            if end.failure:
                 return CheckEnd(None, end.failure)
             looked["controls"] = {
                 task.ref: judge_controls(task, [item for item in results if item.ref == task.ref], folder)
@@ -174,16 +180,3 @@ def _evidence(
 
 def _order(result: TrialResult) -> tuple[str, str, str, int]:
     return (result.ref, result.agent, result.config.options.get("solution", ""), result.attempt)
-
-
-def _new_folder(name: str) -> Path:
-    """A folder for the controls of one check; those of earlier checks of the same name are removed, but for the last few."""
-    place = home() / "checks"
-    place.mkdir(parents=True, exist_ok=True)
-    mine = f"{slug(name)}."
-    for old in sorted(place.glob(f"{mine}*"), key=os.path.getmtime)[: -(_KEPT - 1)]:
-        with suppress(OSError):
-            shutil.rmtree(old)
-    folder = place / f"{mine}{now().replace(':', '-')}-{secrets.token_hex(3)}"
-    folder.mkdir()
-    return folder

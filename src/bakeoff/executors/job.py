@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,6 +18,8 @@ from bakeoff.records.job import JobRecord, PlannedTrial
 from bakeoff.records.journal import Journal, planned_results
 from bakeoff.records.results import TrialResult
 from bakeoff.trials.spec import TrialSpec
+
+T = TypeVar("T")
 
 
 class JobEnd(msgspec.Struct, frozen=True):
@@ -51,8 +54,9 @@ async def run_job(
     listener: Listener,
     *,
     signals: bool = False,
+    again: str = "",
 ) -> JobEnd:
-    """Run ``trials`` of a job whose lock the caller holds.
+    """Run ``trials`` of a job whose lock the caller holds. ``again`` is how to go on where the harness fails, to resume by default.
 
     With ``signals`` the first SIGINT or SIGTERM stops cleanly (running trials end without a line), the second at once.
     """
@@ -71,7 +75,7 @@ async def run_job(
                         controls.record(result.digests)
                     listener.finished(result)
             except Exception as error:  # noqa: BLE001 (what the harness failed at is told, and the job can be resumed)
-                failure = _explain(error, folder)
+                failure = _explain(error, folder, again or f"`bakeoff resume {folder}`")
                 stop.set()
                 await stopping
             await asyncio.gather(submitting, return_exceptions=True)
@@ -81,6 +85,23 @@ async def run_job(
         await stopping
         journal.close()
     return JobEnd(path=folder, interrupted=interrupted, failure=failure)
+
+
+async def until_stopped(work: Coroutine[Any, Any, T], listener: Listener) -> T | None:
+    """What ``work`` returns; None where the first SIGINT or SIGTERM cancelled it. The second ends the process at once."""
+    stop = asyncio.Event()
+    with _handled(stop, listener):
+        running = asyncio.create_task(work)
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+        finally:
+            stopping.cancel()
+            running.cancel()
+            await asyncio.gather(running, stopping, return_exceptions=True)
+    return None
 
 
 async def _submit(
@@ -144,7 +165,7 @@ def _nothing() -> Generator[None]:
     yield
 
 
-def _explain(error: Exception, folder: Path) -> str:
+def _explain(error: Exception, folder: Path, again: str) -> str:
     if isinstance(error, OSError):
-        return f"{error.strerror or error} ({error.filename or folder}); mend that, then `bakeoff resume {folder}`"
+        return f"{error.strerror or error} ({error.filename or folder}); mend that, then {again}"
     return f"{type(error).__name__}: {error}"

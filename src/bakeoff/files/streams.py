@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import AsyncIterator
@@ -63,6 +64,19 @@ def read_part(path: Path, limit: int, *, end: bool = False) -> bytes:
         if end:
             stream.seek(max(0, found.st_size - limit))
         return stream.read(limit)
+
+
+def read_whole(path: Path, limit: int) -> bytes:
+    """All of a regular file that may be anybody's. Raises OSError for what is longer than ``limit``, and for what is
+    no regular file, which is never waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"longer than {limit >> 20} MiB", str(path))
+    return data
 
 
 _HOLE = 4096

@@ -184,8 +184,8 @@ def _format(entry: names.Known) -> Format:
 
 
 def _folder(folder: Path, name: str, ref: str, version: str, loader: Format) -> _Resolved:
-    folders = [folder] if (folder / "task.toml").exists() else _task_folders(folder)
-    if not folders and (folder / "instruction.md").exists():
+    folders = [folder] if os.path.exists(folder / "task.toml") else _task_folders(folder)
+    if not folders and os.path.exists(folder / "instruction.md"):
         folders = [folder]  # a task that lacks its task.toml, which the loader says
     if not folders:
         inner = next((item for item in sorted(folder.iterdir()) if item.is_dir() and _task_folders(item)), None)

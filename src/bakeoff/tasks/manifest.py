@@ -10,10 +10,12 @@ from typing import cast
 from msgspec import Struct
 
 from bakeoff.errors import InputError, InputErrors
+from bakeoff.files.streams import read_whole
 from bakeoff.tasks.decode import decode, sound
 from bakeoff.tasks.harbor_toml import Text
 
 MANIFEST = "dataset.toml"
+_LONGEST = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -32,7 +34,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     file = folder / MANIFEST
     where = str(file)
     try:
-        raw = tomllib.loads(file.read_bytes().decode("utf-8"))
+        raw = tomllib.loads(read_whole(file, _LONGEST).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from bakeoff.checks.leak.archives import Budget, inside
 from bakeoff.checks.leak.lines import is_distinctive, lines_of, text_of, unquoted
+from bakeoff.checks.leak.packs import MAX_OBJECT
 from bakeoff.checks.leak.repositories import (
-    MAX_OBJECT,
     GitError,
     History,
     Object,

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from bakeoff.checks.leak.packs import TooMuch, is_pack, packed_objects
 from bakeoff.files import tar
 from bakeoff.files.tar import TarError
 
@@ -35,6 +36,7 @@ _DAMAGED = (
     lzma.LZMAError,
     OSError,
     EOFError,
+    IndexError,
     ValueError,
     NotImplementedError,
 )
@@ -93,6 +95,8 @@ def _unwrapped(data: bytes, budget: Budget) -> Iterator[Inner]:
             yield Inner("unpacked", _unpack(data, budget))
         elif data.startswith(b"PK\x03\x04"):
             yield from _zip_members(data, budget)
+        elif is_pack(data):
+            yield from _git_objects(data, budget)
         elif data[257:262] == b"ustar" or _OLD_TAR.fullmatch(data[148:156]):
             yield from _tar_members(data, budget)
         elif b"\0" not in data[:8192]:
@@ -145,6 +149,17 @@ def _zip_members(data: bytes, budget: Budget) -> Iterator[Inner]:
                 budget.cut = budget.cut or "a member of an archive is too long"
                 continue
             yield Inner(info.filename, content)
+
+
+def _git_objects(data: bytes, budget: Budget) -> Iterator[Inner]:
+    try:
+        for kind, name, content in packed_objects(data):
+            if len(content) > _most(budget):
+                budget.cut = budget.cut or "an object of a pack is too long"
+            elif kind != "tree":
+                yield Inner(f"{kind} {name[:12]}", content)
+    except TooMuch:
+        budget.cut = budget.cut or "a pack holds too much"
 
 
 def _tar_members(data: bytes, budget: Budget) -> Iterator[Inner]:

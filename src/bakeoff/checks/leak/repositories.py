@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from bakeoff.checks.leak.archives import Budget
-
-MAX_OBJECT = 4 << 20
-"""Bytes of one object that are kept; of longer ones nothing is."""
+from bakeoff.checks.leak.packs import MAX_OBJECT
 
 _HEAD = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) (blob|tree|commit|tag) (\d{1,15})")
 _LONGEST_HEAD = 100
