@@ -72,7 +72,7 @@ class Apart:
 
     ``file_bytes``: the most that a program writes into a file, or prints. ``memory``: bytes of addresses for each process, None for
     any. ``processes``: how many more the user may start, None for any. ``writable``: folders beside the one for temporary files.
-    ``alone``: one program at a time, so that all that lives on after it can be ended at once; otherwise ``end_all`` is to be called.
+    ``alone``: one program at a time, so that all that lives on after it is ended at once; otherwise that is done at the end of a ``with``.
     """
 
     def __init__(
@@ -87,6 +87,12 @@ class Apart:
         self._limits = [(resource.RLIMIT_FSIZE, file_bytes), (resource.RLIMIT_CORE, 0)]
         self._limits += [] if memory is None else [(resource.RLIMIT_AS, memory)]
         self._limits += [] if processes is None else [(resource.RLIMIT_NPROC, processes)]
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_all()
 
     def own(self, top: str) -> None:
         """Give a file, or a folder and all in it, to the user that programs are started as, modes unchanged."""
