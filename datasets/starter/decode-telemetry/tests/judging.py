@@ -83,7 +83,7 @@ class Apart:
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.user = _lesser_user()
         self.alone, self.file_bytes = alone, file_bytes
-        self._fence = _fence([tempfile.gettempdir(), "/dev", *writable])
+        self._fence = _fence([os.path.realpath(tempfile.gettempdir()), "/dev", *writable])
         self._limits = [(resource.RLIMIT_FSIZE, file_bytes), (resource.RLIMIT_CORE, 0)]
         self._limits += [] if memory is None else [(resource.RLIMIT_AS, memory)]
         self._limits += [] if processes is None else [(resource.RLIMIT_NPROC, processes)]
@@ -193,9 +193,10 @@ def _fence(writable: list[str]) -> int | None:
     if rules < 0:
         return None
     for path in writable:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        LIBC.syscall(LANDLOCK_ADD_RULE, rules, 1, struct.pack("=Qi", writes, place), 0)
-        os.close(place)
+        with contextlib.suppress(OSError):
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)  # a link would open what it points to
+            LIBC.syscall(LANDLOCK_ADD_RULE, rules, 1, struct.pack("=Qi", writes, place), 0)
+            os.close(place)
     return rules
 
 
