@@ -50,10 +50,13 @@ def read_file(path: str, most: int, name: str = "") -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise Wrong(f"{said}cannot be opened ({error.strerror})") from None
-    with open(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise Wrong(f"{said}not a regular file")
-        data = file.read(most + 1)
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(most + 1)
+    finally:
+        os.close(fd)
     if len(data) > most:
         raise Wrong(f"{said}too big")
     return data
