@@ -77,6 +77,15 @@ def test_all_verdicts_are_written_in_one_way() -> None:
     assert len({(Path(task.origin) / "tests" / "test.sh").read_bytes() for task in STARTER.tasks}) == 1
 
 
+def test_what_judges_share_is_the_same_in_every_task_that_has_it() -> None:
+    shared = (shipped_datasets() / "shared" / "judging.py").read_bytes()
+    copies = [Path(task.origin) / "tests" / "judging.py" for task in STARTER.tasks]
+    here = [copy for copy in copies if copy.exists()]
+    assert here
+    other = [str(copy) for copy in here if copy.read_bytes() != shared]
+    assert not other, "copy datasets/shared/judging.py there"
+
+
 @pytest.mark.parametrize("dataset", [STARTER, load_dataset("humaneval")], ids=lambda dataset: dataset.name)
 def test_every_task_that_ships_was_checked_in_the_form_it_has(dataset: Dataset) -> None:
     place = shipped_datasets() / dataset.name

@@ -1,40 +1,21 @@
 """Compares /app/answers.json with the right answers, key by key. Exit 0: all of them are right."""
 
 import json
-import os
 import pathlib
-import stat
 import sys
 from decimal import Decimal
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from judging import Wrong, parse_json, read_file
 
 ANSWERS = "/app/answers.json"
 EXPECTED = pathlib.Path(__file__).with_name("expected.json")
 MAX_BYTES = 1 << 16
 
 
-class Wrong(Exception):
-    """Why there are no answers to compare."""
-
-
-def read_file(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise Wrong(f"{path}: cannot be opened ({error.strerror})") from None
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Wrong(f"{path}: not a regular file")
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise Wrong(f"{path}: too big")
-    return data
-
-
 def read_answers() -> dict[str, object]:
-    try:
-        answers = json.loads(read_file(ANSWERS).decode("utf-8"), parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError):
-        raise Wrong(f"{ANSWERS}: no JSON in UTF-8") from None
+    answers = parse_json(read_file(ANSWERS, MAX_BYTES, ANSWERS), ANSWERS, parse_float=Decimal)
     if not isinstance(answers, dict):
         raise Wrong(f"{ANSWERS}: no object")
     return answers

@@ -4,56 +4,27 @@ The program runs as a process of its own on logs that it has not seen, and only 
 as digests: the program could read this folder, and would find nothing in it to copy.
 """
 
-import contextlib
 import csv
-import ctypes
 import hashlib
 import io
 import json
 import os
 import pathlib
-import resource
-import signal
-import stat
-import struct
-import subprocess
 import sys
 import tempfile
-import time
-from typing import Any
 
 TESTS = pathlib.Path(__file__).parent
+sys.path.insert(0, str(TESTS))
+
+from judging import Apart, Wrong, read_file  # noqa: E402 - found only from here on
+
 PROGRAM = "/app/decode.py"
 MAX_BYTES = 4 << 20
 SECONDS = 10
-PR_SET_CHILD_SUBREAPER = 36
-NOBODY = 65534
-PR_SET_NO_NEW_PRIVS = 38
-LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446  # the same on every architecture
-LANDLOCK_WRITES = {1: 0x1FF2, 2: 0x3FF2, 3: 0x7FF2}  # writing, making, moving and removing files, by version
-LANDLOCK_SCOPES = 0x3  # abstract sockets and signals, since version 6
-
-
-class Wrong(Exception):
-    """What does not hold, for the log."""
 
 
 class Stuck(Wrong):
     """The program did not end: it is not started again, so that the verdict comes in time."""
-
-
-def read_file(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise Wrong(f"cannot be opened ({error.strerror})") from None
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Wrong("not a regular file")
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise Wrong("too big")
-    return data
 
 
 def digest(value: object) -> str:
@@ -87,112 +58,29 @@ def compare(data: bytes, wanted: dict[str, object]) -> None:
         raise Wrong("rows have more fields than the header")
 
 
-def children() -> list[int]:
-    found: list[int] = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                if int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]) == os.getpid():
-                    found.append(int(entry.name))
-    return found
-
-
-def end_children() -> None:
-    """Ends whatever the program left behind, so that nothing of it runs when the verdict is written."""
-    deadline = time.monotonic() + 5
-    while (left := children()) and time.monotonic() < deadline:
-        for pid in left:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in left:
-            with contextlib.suppress(OSError):
-                os.waitpid(pid, 0)
-
-
-def fence(writable: list[str]) -> int | None:
-    """Rules of Landlock: no file elsewhere can be written, no process outside be signalled. None where the kernel has none.
-
-    They matter where a sandbox has a single user, which the program then shares with the judge.
-    """
-    libc = ctypes.CDLL(None)
-    version = libc.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
-    if version < 1:
-        return None
-    writes = LANDLOCK_WRITES[min(version, 3)]
-    handled = struct.pack("QQQ", writes, 0, LANDLOCK_SCOPES if version >= 6 else 0)
-    rules = libc.syscall(LANDLOCK_CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0)
-    if rules < 0:
-        return None
-    for path in writable:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        libc.syscall(LANDLOCK_ADD_RULE, rules, 1, struct.pack("=Qi", writes, place), 0)
-        os.close(place)
-    return rules
-
-
-def limit(rules: int | None) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES, MAX_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if rules is not None:
-        libc = ctypes.CDLL(None)
-        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        libc.syscall(LANDLOCK_RESTRICT_SELF, rules, 0)
-
-
-def lesser_user() -> dict[str, Any]:
-    """Options that start the program as a user that can neither end this process nor write the verdict, where that is possible."""
-    options: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-        os.chown(folder, NOBODY, NOBODY)
-        trial = [sys.executable, "-c", "open('trial', 'w').close()"]
-        if subprocess.run(trial, cwd=folder, stderr=subprocess.DEVNULL, timeout=SECONDS, **options).returncode == 0:
-            return options
-    return {}
-
-
-def run(program: bytes, user: dict[str, Any], arguments: list[str], folder: str) -> None:
+def run(apart: Apart, program: bytes, arguments: list[str], folder: str) -> None:
     copy = pathlib.Path(folder, "program.py")
     copy.write_bytes(program)
-    if user:
-        os.chown(folder, NOBODY, NOBODY)
-    env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": folder, "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
-    rules = fence([tempfile.gettempdir(), "/dev"])
-    with open(pathlib.Path(folder, "said"), "w+b") as said:
-        process = subprocess.Popen(
-            [sys.executable, copy, *arguments],
-            stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=folder, env=env, start_new_session=True,
-            preexec_fn=lambda: limit(rules), **user,
-        )  # fmt: skip
-        try:
-            code = process.wait(SECONDS)
-        except subprocess.TimeoutExpired:
-            raise Stuck("the program does not end") from None
-        finally:
-            with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            end_children()
-            if rules is not None:
-                os.close(rules)
-        if code != 0:
-            said.seek(0)
-            last = said.read(MAX_BYTES).decode("utf-8", "replace").strip().rpartition("\n")[2]
-            raise Wrong(f"the program ends with exit code {code}: {last[:200]}")
+    apart.own(folder)
+    ended = apart.run([sys.executable, str(copy), *arguments], SECONDS, folder)
+    if ended.code is None:
+        raise Stuck("the program does not end")
+    if ended.code != 0:
+        last = (ended.out + b"\n" + ended.err).decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise Wrong(f"the program ends with exit code {ended.code}: {last[:200]}")
 
 
 def main() -> int:
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wanted = json.loads((TESTS / "expected.json").read_text(encoding="utf-8"))
     failed = 0
     os.umask(0o022)
-    user = lesser_user()
+    apart = Apart(file_bytes=MAX_BYTES)
 
     def judge(what: str, prefix: str, right: dict[str, dict[str, object]]) -> None:
         nonlocal failed
         for name in ("samples", "gaps"):
             try:
-                compare(read_file(f"{prefix}{name}.csv"), right[name])
+                compare(read_file(f"{prefix}{name}.csv", MAX_BYTES), right[name])
             except Wrong as error:
                 failed += 1
                 print(f"FAILED {what}, {name}: {error}")
@@ -204,7 +92,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder, "log").write_bytes((TESTS / "logs" / name).read_bytes())
             try:
-                run(read_file(PROGRAM), user, [f"{folder}/log", f"{folder}/samples.csv", f"{folder}/gaps.csv"], folder)
+                program = read_file(PROGRAM, MAX_BYTES)
+                run(apart, program, [f"{folder}/log", f"{folder}/samples.csv", f"{folder}/gaps.csv"], folder)
             except Wrong as error:
                 failed += 1
                 print(f"FAILED log {number}: {error}")

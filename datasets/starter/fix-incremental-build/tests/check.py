@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable
 
 sys.path.insert(0, "/tests")
-sys.dont_write_bytecode = True
 
-from apart import Apart  # noqa: E402
-from reference import pages_of, site_of  # noqa: E402
-from sources import SMALL, TREE  # noqa: E402
-from workshop import Workshop, Wrong, read_plain  # noqa: E402
+from judging import Apart, Wrong
+from reference import pages_of, site_of
+from sources import SMALL, TREE
+from workshop import Workshop, read_plain
 
 DEADLINE = time.monotonic() + 100  # seconds for everything; it takes about two
 NEW_LIST = "ant Ants, all of them\nzebra Zebras & co\nbat The bat\nmole-2 Moles\ncrow The crow, again\n"
@@ -50,7 +49,7 @@ class Judge:
     """The aspects, in order. ``first`` and ``second`` are two trees of the same sources."""
 
     def __init__(self, folder: str) -> None:
-        self.folder, self.apart = folder, Apart()
+        self.folder, self.apart = folder, Apart(file_bytes=16 << 20, memory=None)
 
     def shop(self, name: str, *, tree: dict[str, str] = TREE, backwards: bool = False, zone: str = "UTC") -> Workshop:
         path = os.path.join(self.folder, name)

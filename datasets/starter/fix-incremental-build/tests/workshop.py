@@ -5,28 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 import tarfile
 import time
 
-from apart import Apart
+from judging import Apart, Wrong, read_file
 
 OURS = ("pages", "parts", "data", "style", "check", "VERSION", "pages.list")
 FILE_LIMIT = 1_000_000  # bytes
 TREE_LIMIT = 5_000_000  # bytes, of Makefile and tools
 
 
-class Wrong(Exception):
-    """What was built is not what was asked for."""
-
-
 def read_plain(path: str) -> bytes:
     """The bytes of a plain file. Wrong for links, devices and what is too large."""
-    status = os.lstat(path)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > FILE_LIMIT:
-        raise Wrong(f"{os.path.basename(path)} is not a plain file of a sensible size")
-    with open(path, "rb") as file:
-        return file.read()
+    return read_file(path, FILE_LIMIT, os.path.basename(path))
 
 
 def files_below(folder: str) -> dict[str, int]:
@@ -64,9 +55,6 @@ class Workshop:
         for path in sorted(tree, reverse=backwards):
             self.write(path, tree[path])
         apart.own(folder)
-        for place, folders, names in os.walk(folder):
-            for name in folders + names:
-                apart.own(os.path.join(place, name))
 
     def write(self, path: str, text: str) -> None:
         full = os.path.join(self.folder, path)
@@ -102,13 +90,7 @@ class Workshop:
 
     def make(self, *arguments: str) -> int:
         """The exit code of make."""
-        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": self.folder, "TZ": self.zone}
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        seconds = self.deadline - time.monotonic()
-        code = self.apart.run(
-            ["make", *arguments], seconds, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        code = self.apart.run(["make", *arguments], self.deadline - time.monotonic(), self.folder, TZ=self.zone).code
         if code is None:
             raise Wrong(f"make {' '.join(arguments)}: out of time")
         return code

@@ -5,34 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, "/tests")
-sys.dont_write_bytecode = True
 
-from apart import Apart  # noqa: E402
+from judging import Apart, Ended, Wrong, parse_json, read_file
 
 PROGRAM = "/app/port.py"
 LIMIT = 1_000_000  # bytes, of the program and of what it prints
 DEADLINE = time.monotonic() + 45  # seconds for everything; it takes about one
-
-
-def run(apart: Apart, runner: str, program: str, folder: str) -> tuple[int, bytes, bytes] | None:
-    """Exit code, standard output and standard error, or None if it is out of time or prints too much."""
-    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": folder}
-    command = [sys.executable, "-I", "-B", "-S", runner, program, folder]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        seconds = min(10, DEADLINE - time.monotonic())
-        code = apart.run(command, seconds, cwd=folder, env=environment, stdout=out, stderr=err)
-        if code is None:
-            return None
-        out.seek(0)
-        err.seek(0)
-        printed, said = out.read(LIMIT + 1), err.read(LIMIT + 1)
-    return None if max(len(printed), len(said)) > LIMIT else (code, printed, said)
 
 
 def same(got: object, want: object) -> bool:
@@ -48,11 +31,11 @@ def same(got: object, want: object) -> bool:
     return isinstance(got, (int, float)) and got == want
 
 
-def problem(case: dict, outcome: tuple[int, bytes, bytes] | None) -> str:
+def problem(case: dict, ended: Ended) -> str:
     """What is wrong with the outcome of a case, or nothing."""
-    if outcome is None:
+    code, printed, said = ended
+    if code is None or max(len(printed), len(said)) > LIMIT:
         return "out of time, or too much output"
-    code, printed, said = outcome
     if "error" in case:
         if code != 1:
             return "the exit code is not 1"
@@ -63,23 +46,18 @@ def problem(case: dict, outcome: tuple[int, bytes, bytes] | None) -> str:
     if code != 0:
         return "the exit code is not 0"
     try:
-        return "" if same(json.loads(printed.decode("utf-8")), case["want"]) else "other data"
-    except (ValueError, RecursionError):
+        return "" if same(parse_json(printed), case["want"]) else "other data"
+    except Wrong:
         return "no JSON"
 
 
 def main() -> int:
     with open("/tests/cases.json", encoding="utf-8") as file:
         cases = json.load(file)
-    status = os.lstat(PROGRAM)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > LIMIT:
-        print("port.py is not a plain file of a sensible size")
-        return 1
-    with open(PROGRAM, "rb") as file:
-        source = file.read()
+    source = read_file(PROGRAM, LIMIT, "port.py")
     with open("/tests/runner.py", "rb") as file:
         runner_source = file.read()
-    apart = Apart()
+    apart = Apart(file_bytes=16 << 20, processes=0)
     wrong = 0
     with tempfile.TemporaryDirectory() as place:
         place = os.path.realpath(place)
@@ -92,7 +70,8 @@ def main() -> int:
             program = lay(os.path.join(own, "port.py"), source)
             for name, text in case["files"].items():
                 lay(os.path.join(folder, name), text.encode("utf-8"))
-            found = problem(case, run(apart, runner, program, folder))
+            command = [sys.executable, "-I", "-B", "-S", runner, program, folder]
+            found = problem(case, apart.run(command, min(10, DEADLINE - time.monotonic()), folder))
             shutil.rmtree(own)
             if found:
                 print(f"{case['name']}: {found}")
@@ -111,6 +90,6 @@ def lay(path: str, data: bytes) -> str:
 
 try:
     sys.exit(main())
-except (OSError, RuntimeError) as error:
+except (OSError, Wrong) as error:
     print(f"cannot judge: {error}")
     sys.exit(1)

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,13 +14,13 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 sys.path.insert(0, "/tests")
-sys.dont_write_bytecode = True
 
-import apart  # noqa: E402 - found only from here on
+from judging import Apart
 
 PROJECT = Path("/app/orchard")
 LIBRARY = Path("/app/library")
 PROGRAM = Path("/app/check-in")
+APART = Apart(file_bytes=16 << 20, memory=None, writable=[str(PROJECT)])
 KINDS = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFIFO: "pipe"}
 
 Tree = dict[str, tuple[str, str, str]]  # path: kind, mode (of a link: none), and digest or what a link points to
@@ -96,17 +95,14 @@ def check_library() -> None:
 
 
 def check_in(source: str, folder: str, umask: int, project: Path | None, cwd: Path = Path("/")) -> int:
-    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": "/tmp"}
-    if project is not None:
-        env["PROJECT"] = str(project)
+    env = {"HOME": "/tmp"} if project is None else {"HOME": "/tmp", "PROJECT": str(project)}
     hold(PROGRAM.is_file() and os.access(PROGRAM, os.X_OK), "/app/check-in is no executable file")
     argv = ["sh", "-c", 'umask "$1"; shift; exec "$@"', "sh", f"{umask:04o}", str(PROGRAM), source, folder]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    apart.open_up(PROGRAM.parent, PROJECT, LIBRARY)
-    try:
-        return subprocess.run(argv, cwd=cwd, env=env, timeout=10, check=False, **quiet, **apart.USER).returncode
-    except subprocess.TimeoutExpired:
-        raise Failed("check-in takes more than 10 seconds") from None
+    APART.open_up(str(PROGRAM.parent), str(PROJECT), str(LIBRARY))
+    code = APART.run(argv, 10, str(cwd), **env).code
+    if code is None:
+        raise Failed("check-in takes more than 10 seconds")
+    return code
 
 
 class Place:
@@ -135,7 +131,7 @@ class Place:
         self.wanted[f"./{name}"] = f"{mode:04o}"
 
     def check_in(self, source: str, folder: str, umask: int, cwd: Path = Path("/")) -> int:
-        apart.own(self.folder)
+        APART.own(str(self.folder))
         return check_in(source, folder, umask, self.project, cwd)
 
     def judge(self, what: str) -> None:
@@ -300,8 +296,8 @@ def check_default_project() -> None:
     """Without PROJECT, things go to /app/orchard. Last, since it changes what the others look at."""
     with tempfile.TemporaryDirectory() as folder:
         source = write(Path(folder) / "judge-was-here", b"#!/bin/sh\n", 0o600)
-        apart.own(Path(folder))
-        apart.own(PROJECT)
+        APART.own(folder)
+        APART.own(str(PROJECT))
         hold(check_in(str(source), "teams/south/private", 0o077, None) == 0, "check-in into /app/orchard fails")
     found = tree(PROJECT / "teams/south/private", contents=False)
     wanted = {".": ("folder", "2770", ""), "./judge-was-here": ("file", "0770", "")}
@@ -335,5 +331,4 @@ def failed(check: Callable[[], None]) -> bool:
 
 
 if __name__ == "__main__":
-    verdict = main()
-    sys.exit(verdict if apart.end_all() else 1)
+    sys.exit(main())

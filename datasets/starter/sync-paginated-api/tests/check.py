@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -16,14 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, "/tests")
-sys.dont_write_bytecode = True
 
-import apart  # noqa: E402 - found only from here on
-from api import CREDENTIALS, Api, Data, Run  # noqa: E402 - found only from here on
+from api import CREDENTIALS, Api, Data, Run
+from judging import Apart, end
 
 PROGRAM = Path("/app/sync.py")
 LIMIT = 20  # seconds a run may take
 TRIES = 5
+APART = Apart(file_bytes=20 << 20, alone=False)
 
 
 class Failed(Exception):
@@ -75,15 +74,9 @@ class Bench:
     def start(self) -> subprocess.Popen[bytes]:
         """The program, as the leader of its group."""
         argv = ["python3", str(PROGRAM), "--url", self.api.url, "--credentials", str(self.credentials)]
-        env = {
-            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-            "HOME": str(self.folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         argv += ["--mirror", str(self.mirror)]
-        apart.own(self.folder)
-        return subprocess.Popen(argv, cwd=self.folder, env=env, start_new_session=True, **quiet, **apart.USER)
+        APART.own(str(self.folder))
+        return APART.start(argv, str(self.folder), subprocess.DEVNULL, subprocess.DEVNULL)
 
     def sync(self, wanted: int = 0) -> None:
         """A run to its end, and what holds for every run."""
@@ -142,14 +135,6 @@ class Bench:
 
 def plain(value: object) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except OSError:
-        pass
-    process.wait()
 
 
 @contextmanager
@@ -336,8 +321,8 @@ def main() -> int:
         check_gives_up,
         check_new_feed,
     ]
-    apart.open_up(PROGRAM.parent)
-    with ThreadPoolExecutor(3) as pool:  # they wait most of the time, each with an API of its own
+    APART.open_up(str(PROGRAM.parent))
+    with APART, ThreadPoolExecutor(3) as pool:  # they wait most of the time, each with an API of its own
         found = [line for line in pool.map(failure, checks) if line]
     sys.stdout.writelines(found)
     return 1 if found else 0
@@ -355,5 +340,4 @@ def failure(check: Callable[[], None]) -> str:
 
 
 if __name__ == "__main__":
-    verdict = main()
-    sys.exit(verdict if apart.end_all() else 1)
+    sys.exit(main())
