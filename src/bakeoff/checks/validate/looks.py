@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from bakeoff.checks.validate.hosts import loopback, loopback_port
 from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.shell import Command, parse_shell
-from bakeoff.checks.validate.shell_values import commands_in, program, resolved, variables
+from bakeoff.checks.validate.shell_values import commands_in, program
 from bakeoff.checks.validate.sources import Source
 
 _PATH = re.compile(r"/[\w.@+-]+(?:/[\w.@+ -]+)*/?")
@@ -86,27 +86,21 @@ class Looks:
     # ---- shell ----
 
     def _shell(self, source: Source, commands: Sequence[Command], line: int) -> None:
-        known = variables(commands)
         folder = ""
         for command in commands:
-            said = [resolved(word, known) for word in command.words]
             at = line or command.line
             for target in command.reads:
-                self._look(resolved(target, known), source, at)
+                self._look(target, source, at)
             for target in command.writes:
-                self._give(_absolute(resolved(target, known), folder))
-            ran = program(said)
+                self._give(_absolute(target, folder))
             if command.words[:1] == ("cd",):
-                folder = said[1] if len(said) > 1 and command.always and said[1].startswith(self.workdir) else ""
-            self._settings(command, known)
-            if ran:
+                into = command.words[1] if len(command.words) > 1 and command.always else ""
+                folder = into if into.startswith(self.workdir) else ""
+            for name, value in command.assigns:
+                if "PORT" in name and value.isdigit() and command.words and len(value) < 6:
+                    self.own_ports.add(int(value))
+            if ran := program(command.words):
                 self._words(ran, source, at, folder)
-
-    def _settings(self, command: Command, known: Mapping[str, str]) -> None:
-        for name, value in command.assigns:
-            text = resolved(value, known)
-            if "PORT" in name and text.isdigit() and command.words and len(text) < 6:
-                self.own_ports.add(int(text))
 
     def _words(self, ran: Sequence[str], source: Source, line: int, folder: str) -> None:
         name = ran[0].rpartition("/")[2]

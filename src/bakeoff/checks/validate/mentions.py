@@ -7,7 +7,7 @@ import re
 
 from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import ANY, called, docstrings
-from bakeoff.checks.validate.shell_values import program, resolved, variables
+from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
 
 _PROSE = 64 << 10
@@ -40,17 +40,11 @@ class Mentions:
         self._endings = tuple({text for text in self._texts if _SUFFIX.fullmatch(text)})
 
     def _of_shell(self, source: Source) -> None:
-        shell = source.shell
-        if not shell.whole:
+        if not source.shell.whole:
             self._texts.append(source.text)
-        known = variables(shell.commands)
         for command in source.commands:
-            said = [resolved(word, known) for word in command.words]
-            self._texts += said
-            self._texts += [resolved(value, known) for _, value in command.assigns]
-            self._texts += [resolved(word, known) for word in (*command.reads, *command.writes)]
-            self._texts += [command.fed] if command.fed else []
-            ran = program(said)
+            self._texts += command.texts
+            ran = program(command.words)
             takes = ran[0].rpartition("/")[2] not in _TAKES_NO_FILES if ran else False
             if takes and any(word and _EVERYTHING.fullmatch(word) for word in ran[1:]):
                 self.everything = self.everything or not (ran[0] == "find" and "." not in ran and "/tests" not in ran)

@@ -13,7 +13,7 @@ from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.reach import Reach
 from bakeoff.checks.validate.script_checks import Fault
 from bakeoff.checks.validate.shell import parse_shell
-from bakeoff.checks.validate.shell_values import commands_in, resolved, variables
+from bakeoff.checks.validate.shell_values import commands_in
 from bakeoff.checks.validate.sources import Source
 
 _INSTALLERS = words("curl wget aria2c http https git ssh scp rsync nc ncat telnet ping")
@@ -44,16 +44,11 @@ def told(command: str) -> str:
 
 
 def _of_shell(source: Source) -> Iterator[Fault]:
-    known = variables(source.shell.commands)
     seen: set[int] = set()
-    for command in source.shell.commands:
-        if command.line in seen:
-            continue
-        for inner in commands_in((command,)):
-            if name := fetches([resolved(word, known) for word in inner.words]):
-                seen.add(command.line)
-                yield source.path, f"line {command.line}", told(name)
-                break
+    for command in source.commands:
+        if command.line not in seen and (name := fetches(command.words)):
+            seen.add(command.line)
+            yield source.path, f"line {command.line}", told(name)
 
 
 def _of_python(source: Source) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.mentions import Mentions
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.shell import Command
-from bakeoff.checks.validate.shell_values import program, resolved, variables
+from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
 
 ENTRIES = ("test.sh", "test.bat")
@@ -103,9 +103,8 @@ def _on_a_folder(source: Source) -> bool:
     """True where pytest or unittest is called on a folder (or on nothing, which is the working directory)."""
     if source.kind != "shell":
         return True
-    known = variables(source.shell.commands)
     for command in source.commands:
-        said = [resolved(word, known) for word in command.words]
+        said = command.words
         at = next(
             (i for i, word in enumerate(said) if word.rpartition("/")[2] in ("pytest", "py.test", "unittest")), -1
         )
@@ -122,20 +121,19 @@ def _on_a_folder(source: Source) -> bool:
 def _started(source: Source) -> set[str]:
     """Names of files that this one runs as programs."""
     if source.kind == "shell":
-        known = variables(source.shell.commands)
-        return {name for command in source.commands for name in _programs(command, known)}
+        return {name for command in source.commands for name in _programs(command)}
     if source.kind == "python":
         return {name for node in source.python.nodes if isinstance(node, ast.Call) for name in _of_call(source, node)}
     return set()
 
 
-def _programs(command: Command, known: Mapping[str, str]) -> Iterable[str]:
-    ran = program([resolved(word, known) for word in command.words])
+def _programs(command: Command) -> Iterable[str]:
+    ran = program(command.words)
     if not ran:
         return ()
     name = ran[0].rpartition("/")[2]
     if _INTERPRETER.fullmatch(name) or any(word.rpartition("/")[2] == "pytest" for word in ran):
-        return {re.split(r"::", word)[0].rpartition("/")[2] for word in ran[1:]} | _modules(ran)
+        return {word.partition("::")[0].rpartition("/")[2] for word in ran[1:]} | _modules(ran)
     return {name}
 
 

@@ -44,6 +44,11 @@ class Command(Struct, frozen=True):
     fed: str = ""
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that it says."""
+        return (*self.words, *(value for _, value in self.assigns), *self.reads, *self.writes, self.fed)
+
+    @property
     def always(self) -> bool:
         """True where it runs whenever the script gets there."""
         return not (self.depth or self.joined in ("&&", "||") or self.function or self.nested)

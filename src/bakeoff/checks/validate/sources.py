@@ -45,8 +45,8 @@ class Source:
 
     @cached_property
     def commands(self) -> tuple[Command, ...]:
-        """The commands of a shell script, with those of scripts that they hold as words."""
-        return tuple(commands_in(self.shell.commands))
+        """The commands of a shell script, with those of scripts that they hold as words, and variables replaced."""
+        return commands_in(self.shell.commands)
 
     @cached_property
     def python(self) -> Python:
