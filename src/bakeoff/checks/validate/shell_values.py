@@ -64,14 +64,12 @@ def resolved(word: str, known: Mapping[str, str]) -> str:
             return ANY if match[2] is None else match[2]
         return value
 
-    if HERE in word:
-        word = word.replace(HERE, "/tests")
-    word = word.replace(SUBSTITUTED, ANY)
+    text = word.replace(HERE, "/tests").replace(SUBSTITUTED, ANY)
     for _ in range(3):
-        if "$" not in word or len(word) > _LONGEST:
+        if "$" not in text or len(text) > _LONGEST:
             break
-        word = _VARIABLE.sub(one, word)
-    return word if len(word) <= _LONGEST else ANY
+        text = _VARIABLE.sub(one, text)
+    return text if len(text) <= max(_LONGEST, len(word)) else ANY
 
 
 def program(words: Sequence[str]) -> list[str]:
