@@ -11,8 +11,9 @@ from itertools import pairwise
 from bakeoff.checks.validate.hosts import loopback, loopback_port
 from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
-from bakeoff.checks.validate.shell import Command, parse_shell
-from bakeoff.checks.validate.shell_values import commands_in, program
+from bakeoff.checks.validate.python_starts import started
+from bakeoff.checks.validate.shell import Command
+from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
 
 _PATH = re.compile(r"/[\w.@+-]+(?:/[\w.@+ -]+)*/?")
@@ -41,7 +42,6 @@ _SAYING = words(
     "print fail append add join Path PurePath PosixPath PurePosixPath startswith endswith replace split index find count get "
     "relative_to is_relative_to match fullmatch search sub findall compile dumps loads format skip"
 )
-_STARTING = words("run Popen call check_call check_output system popen getoutput create_subprocess_exec")
 _LISTENING = re.compile(
     r"\bbind\s*\(|HTTPServer\b|TCPServer|http\.server|\bnc -\w*l|socat|runserver|create_server|start_server|uvicorn|serve_forever"
 )
@@ -66,7 +66,7 @@ class Looks:
         """Read one more file that is run."""
         self.listens = self.listens or bool(_LISTENING.search(source.text))
         if source.kind == "shell":
-            self._shell(source, source.commands, 0)
+            self._commands(source, source.commands)
         elif source.kind == "python":
             for node in source.python.nodes:
                 if isinstance(node, ast.Call):
@@ -85,12 +85,11 @@ class Looks:
 
     # ---- shell ----
 
-    def _shell(self, source: Source, commands: Sequence[Command], line: int) -> None:
+    def _commands(self, source: Source, commands: Sequence[Command]) -> None:
         folder = ""
         for command in commands:
-            at = line or command.line
             for target in command.reads:
-                self._look(target, source, at)
+                self._look(target, source, command.line)
             for target in command.writes:
                 self._give(_absolute(target, folder))
             if command.words[:1] == ("cd",):
@@ -100,7 +99,7 @@ class Looks:
                 if "PORT" in name and value.isdigit() and command.words and len(value) < 6:
                     self.own_ports.add(int(value))
             if ran := program(command.words):
-                self._words(ran, source, at, folder)
+                self._words(ran, source, command.line, folder)
 
     def _words(self, ran: Sequence[str], source: Source, line: int, folder: str) -> None:
         name = ran[0].rpartition("/")[2]
@@ -156,8 +155,8 @@ class Looks:
         name = called(node).rpartition(".")[2]
         value = source.python.value
         receiver = value(node.func.value) if isinstance(node.func, ast.Attribute) else "*"
-        if name in _STARTING and node.args:
-            self._starts(source, node)
+        if commands := started(source.python, node):
+            self._commands(source, commands)
             return
         if name in _MAKES or (name == "open" and _writes(node)):
             self._give(receiver)
@@ -195,21 +194,6 @@ class Looks:
             number = value(pair[1])
             if re.fullmatch(r"\d{2,5}", number):
                 self.ports.setdefault(int(number), (source.path, node.lineno))
-
-    def _starts(self, source: Source, node: ast.Call) -> None:
-        first = node.args[0]
-        value = source.python.value
-        if isinstance(first, ast.List | ast.Tuple):
-            said = ["python3" if _is_python(item) else value(item) for item in first.elts]
-            said = program(said)
-            if said:
-                self._words(said, source, node.lineno, "")
-        elif (text := value(first)) != "*":
-            self._shell(source, commands_in(parse_shell(text).commands), node.lineno)
-
-
-def _is_python(item: ast.expr) -> bool:
-    return isinstance(item, ast.Attribute) and item.attr == "executable"
 
 
 def _writes(node: ast.Call) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
+from bakeoff.checks.validate.python_starts import started
 from bakeoff.checks.validate.script_checks import Fault
 from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
@@ -23,7 +24,7 @@ NOT_EVERYWHERE = words(
 
 _SAME = (words("gcc cc"), words("python python3"), words("pip pip3"), words("node npm npx"), words("cron crontab"))
 _NAME = re.compile(r"[^\s<>=!~]+")
-_STARTING = words("run Popen call check_call check_output")
+_STARTING = ("subprocess.", "os.")
 
 
 def need_faults(files: Mapping[str, Source], needs: tuple[str, ...]) -> Iterator[Fault]:
@@ -45,10 +46,9 @@ def _calls(source: Source) -> Iterator[tuple[str, int]]:
         yield from _of_shell(source)
     elif source.kind == "python":
         for node in source.python.nodes:
-            if isinstance(node, ast.Call) and called(node).rpartition(".")[2] in _STARTING and node.args:
-                first = node.args[0]
-                if isinstance(first, ast.List | ast.Tuple) and first.elts and isinstance(first.elts[0], ast.Constant):
-                    yield str(first.elts[0].value)[:100], node.lineno
+            if isinstance(node, ast.Call) and called(node).startswith(_STARTING):
+                for command in started(source.python, node):
+                    yield from ((name, command.line) for name in program(command.words)[:1])
 
 
 def _of_shell(source: Source) -> Iterator[tuple[str, int]]:
