@@ -8,8 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import cast
 
-from bakeoff.checks.validate.script_checks import Fault
-from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.sources import Fault, Source
 
 _COPY = re.compile(r"\s*(COPY|ADD)\s+(.*)", re.IGNORECASE | re.DOTALL)
 _HIDDEN = ("/tests", "/solution")
@@ -23,15 +22,14 @@ def dockerfile_faults(source: Source, context: Collection[str], *, certain: bool
         if len(parts) < 2:
             continue
         *taken, target = parts
-        field = f"line {line}"
         if any(target == hidden or target.startswith(hidden + "/") for hidden in _HIDDEN):
-            yield source.path, field, f"copies into {target}, where hidden files are laid; wanted another folder"
+            yield source.fault(line, f"copies into {target}, where hidden files are laid; wanted another folder")
             continue
         for path in taken:
             if re.match(r"[a-z]+://|git@|<<", path) or re.search(r"[$*?\[]", path):
                 continue
             if (problem := _wrong(path, context, certain)) is not None:
-                yield source.path, field, problem
+                yield source.fault(line, problem)
 
 
 def _wrong(path: str, context: Collection[str], certain: bool) -> str | None:

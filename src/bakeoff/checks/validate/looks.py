@@ -65,12 +65,10 @@ class Looks:
     def add(self, source: Source) -> None:
         """Read one more file that is run."""
         self.listens = self.listens or bool(_LISTENING.search(source.text))
-        if source.kind == "shell":
-            self._commands(source, source.commands)
-        elif source.kind == "python":
-            for node in source.python.nodes:
-                if isinstance(node, ast.Call):
-                    self._call(source, node)
+        self._commands(source, source.commands)
+        for node in source.python.nodes:
+            if isinstance(node, ast.Call):
+                self._call(source, node)
 
     def _look(self, text: str, source: Source, line: int, *, needed: bool = True) -> None:
         if _PATH.fullmatch(text):

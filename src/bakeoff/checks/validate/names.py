@@ -9,8 +9,7 @@ from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.looks import Looks
 from bakeoff.checks.validate.mentions import Mentions, stands
 from bakeoff.checks.validate.reach import Reach
-from bakeoff.checks.validate.script_checks import Fault
-from bakeoff.checks.validate.sources import Source, Sources
+from bakeoff.checks.validate.sources import Fault, Source, Sources
 from bakeoff.tasks.model import Step, Task
 
 _NOT_THEIRS = re.compile(
@@ -65,8 +64,8 @@ def name_faults(
     before = task.steps[: task.steps.index(step) + 1]
     told = "\n".join(earlier.instruction for earlier in before)
     looks = Looks(task.environment.workdir)
-    for place in sorted(reached.run):
-        looks.add(tests[place])
+    for source in reached.run:
+        looks.add(source)
     for path, (file, line) in looks.paths.items():
         if _theirs(path, looks) and not named(path, looks.workdir, told) and not around.has(path):
             message = f"looks at {path}, which neither the instruction nor the environment names"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from bakeoff.checks.validate.fetching import fetches
 from bakeoff.checks.validate.hosts import outside, outside_url
 from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.python_starts import started
-from bakeoff.checks.validate.reach import Reach
-from bakeoff.checks.validate.script_checks import Fault
-from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.sources import Fault, Source
 
 _INSTALLERS = words("curl wget aria2c http https git ssh scp rsync nc ncat telnet ping")
 _VERBS = words("get post put patch delete head options request stream")
@@ -24,14 +22,11 @@ _MOCKED = re.compile(r"\b(responses|requests_mock|respx|httpretty|vcr|mock|monke
 _EXPECTED = words("raises assertRaises assertRaisesRegex suppress")
 
 
-def network_faults(tests: Mapping[str, Source], reached: Reach) -> Iterator[Fault]:
-    """Each place where the tests get something from outside the sandbox."""
-    for place in sorted(reached.run):
-        source = tests[place]
-        if source.kind == "shell":
-            yield from _of_shell(source)
-        elif source.kind == "python" and source.python.tree is not None:
-            yield from _of_python(source)
+def network_faults(run: Iterable[Source]) -> Iterator[Fault]:
+    """Each place where the files that are run get something from outside the sandbox."""
+    for source in run:
+        yield from _of_shell(source)
+        yield from _of_python(source)
 
 
 def told(command: str) -> str:
@@ -46,7 +41,7 @@ def _of_shell(source: Source) -> Iterator[Fault]:
     for command in source.commands:
         if command.line not in seen and (name := fetches(command.words)):
             seen.add(command.line)
-            yield source.path, f"line {command.line}", told(name)
+            yield source.fault(command.line, told(name))
 
 
 def _of_python(source: Source) -> Iterator[Fault]:
@@ -60,7 +55,7 @@ def _of_python(source: Source) -> Iterator[Fault]:
         if not message and not mocked and _reaches(source, node):
             message = f"{called(node).lstrip('.')} reaches outside while the tests run; wanted what it fetches in tests/, or a local server"
         if message:
-            yield source.path, f"line {node.lineno}", message
+            yield source.fault(node.lineno, message)
 
 
 def _expected_to_fail(source: Source) -> set[int]:

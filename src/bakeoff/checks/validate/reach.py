@@ -30,9 +30,11 @@ _FOR_PYTEST = frozenset(("conftest.py", "pytest.ini", "pyproject.toml", "setup.c
 
 
 class Reach(Struct, frozen=True):
-    """Places in ``/tests``: ``run`` as programs, ``named`` by something that is run or named itself. ``runners``: what collects tests."""
+    """What happens to the files in ``/tests``: ``run`` are those run as programs, by their place there; ``named`` the places of those
+    that something names which is run or named itself. ``runners`` collect tests by themselves.
+    """
 
-    run: frozenset[str]
+    run: tuple[Source, ...]
     named: frozenset[str]
     runners: frozenset[str]
 
@@ -62,7 +64,7 @@ def reach(tests: Mapping[str, Source]) -> Reach:
                 named.add(place)
                 # What it starts itself counts only now.
                 pending.append(place)
-    return Reach(frozenset(run), frozenset(named), frozenset(runners))
+    return Reach(tuple(tests[place] for place in sorted(run)), frozenset(named), frozenset(runners))
 
 
 def _runners(tests: Mapping[str, Source]) -> set[str]:
@@ -120,11 +122,10 @@ def _on_a_folder(source: Source) -> bool:
 
 def _started(source: Source) -> set[str]:
     """Names of files that this one runs as programs."""
-    if source.kind == "shell":
-        return {name for command in source.commands for name in _programs(command)}
-    if source.kind == "python":
-        return {name for node in source.python.nodes if isinstance(node, ast.Call) for name in _of_call(source, node)}
-    return set()
+    calls = (node for node in source.python.nodes if isinstance(node, ast.Call))
+    return {name for command in source.commands for name in _programs(command)} | {
+        name for call in calls for name in _of_call(source, call)
+    }
 
 
 def _programs(command: Command) -> Iterable[str]:

@@ -9,10 +9,7 @@ from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.reach import Reach
 from bakeoff.checks.validate.shell import Command
 from bakeoff.checks.validate.shell_values import program
-from bakeoff.checks.validate.sources import Source
-
-Fault = tuple[str, str, str]
-"""A file of the task, a field in it, and what is wrong."""
+from bakeoff.checks.validate.sources import Fault, Source
 
 _REWARD = re.compile(r"reward\.(txt|json)")
 _NAMED = re.compile(rb"reward\W{0,4}\.?\W{0,4}(txt|json)|/logs/verifier")
@@ -39,9 +36,8 @@ def script_faults(tests: Mapping[str, Source], reached: Reach, shown: str) -> It
     if not any(writes_reward(source) for source in tests.values()):
         message = "nothing in the tests writes /logs/verifier/reward.txt or reward.json, so no run can have a reward"
         yield script.path, "", f"{message}; wanted a line that writes 1 where the checks hold, and 0 where not"
-    for place in sorted(reached.run):
-        source = tests[place]
-        if source.kind == "shell" and source.shell.whole:
+    for source in reached.run:
+        if source.shell.whole:
             yield from _after_exit(source)
     yield from _always_one(script, tests)
 
@@ -78,7 +74,7 @@ def _after_exit(source: Source) -> Iterator[Fault]:
         reads_itself = any(_SELF_READING.search(word) for earlier in commands[:index] for word in earlier.words)
         if after is not None and not after.nested and not reads_itself:
             what = f"never runs: the script ends at the {command.words[0]} in line {command.line}"
-            yield source.path, f"line {after.line}", f"{what}; wanted that line after the checks, or these removed"
+            yield source.fault(after.line, f"{what}; wanted that line after the checks, or these removed")
         return
 
 
@@ -110,7 +106,7 @@ def _always_one(script: Source, tests: Mapping[str, Source]) -> Iterator[Fault]:
     if any(program(command.words)[:1] in (["cp"], ["mv"], ["tee"]) for command in commands):
         return
     message = "writes 1 whatever was found before it, so that everything passes"
-    yield script.path, f"line {last.line}", f"{message}; wanted 1 only where every check holds, and 0 otherwise"
+    yield script.fault(last.line, f"{message}; wanted 1 only where every check holds, and 0 otherwise")
 
 
 def _may_stop(commands: Iterable[Command]) -> bool:

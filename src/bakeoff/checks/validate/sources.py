@@ -21,10 +21,15 @@ _SHELL = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+(?:-S\s+)?)?(?:ba|da|k|z|a)?sh\b")
 _PYTHON = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+(?:-S\s+)?)?(?:python|pypy)[\d.]*\b")
 
 
+Fault = tuple[str, str, str]
+"""A file of the task, a field in it, and what is wrong."""
+
+
 class Source:
     """One file: ``path`` is relative to the task, ``place`` relative to the folder that it is laid into (``/tests``, say).
 
-    ``text`` has U+FFFD where bytes are not UTF-8. What it holds as shell or Python is worked out when it is asked for, once.
+    ``text`` has U+FFFD where bytes are not UTF-8. ``commands`` and ``python`` are empty for a file that is no script of theirs, or
+    is too long; they are worked out when they are asked for, once.
     """
 
     def __init__(self, path: str, place: str, data: bytes, *, whole: bool = True) -> None:
@@ -51,6 +56,9 @@ class Source:
     @cached_property
     def python(self) -> Python:
         return parse_python(self.text if self.kind == "python" and self.whole else "", f"/tests/{self.place}")
+
+    def fault(self, line: int, message: str) -> Fault:
+        return self.path, f"line {line}", message
 
 
 def _kind(name: str, data: bytes) -> Kind:
