@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakeoff.checks.validate import validate
-from bakeoff.checks.validate.mentions import glob_matches
 from bakeoff.checks.validate.python_code import parse_python
 from bakeoff.checks.validate.shell import parse_shell
 from bakeoff.checks.validate.shell_values import resolved, variables
+from bakeoff.checks.validate.texts import glob_matches
 from bakeoff.tasks.folder import in_memory
 from bakeoff.tasks.model import Environment, Step, Task, Visibility
 

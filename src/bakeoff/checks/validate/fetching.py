@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from bakeoff.checks.validate.hosts import outside, outside_remote, outside_url
-from bakeoff.checks.validate.lists import words
-from bakeoff.checks.validate.shell_values import ANY, program
+from bakeoff.checks.validate.shell_values import program
+from bakeoff.checks.validate.texts import ANY, words
 
 _PYTHON = re.compile(r"(python|pypy)[\d.]*")
 _PIP = re.compile(r"pip[\d.]*")

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from bakeoff.checks.validate.hosts import loopback, loopback_port
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.python_starts import started
 from bakeoff.checks.validate.shell import Command
 from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.texts import ANY, words
 
 _PATH = re.compile(r"/[\w.@+-]+(?:/[\w.@+ -]+)*/?")
 _RELATIVE = re.compile(r"[\w-]+(?:/[\w.-]+)*\.[A-Za-z]\w{0,5}")
@@ -152,7 +152,7 @@ class Looks:
     def _call(self, source: Source, node: ast.Call) -> None:
         name = called(node).rpartition(".")[2]
         value = source.python.value
-        receiver = value(node.func.value) if isinstance(node.func, ast.Attribute) else "*"
+        receiver = value(node.func.value) if isinstance(node.func, ast.Attribute) else ANY
         if commands := started(source.python, node):
             self._commands(source, commands)
             return

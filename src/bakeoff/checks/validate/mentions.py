@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import re
 
-from bakeoff.checks.validate.lists import words
-from bakeoff.checks.validate.python_code import ANY, called, docstrings
+from bakeoff.checks.validate.python_code import called, docstrings
 from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.texts import ANY, glob_matches, stands, words
 
 _PROSE = 64 << 10
 _SUFFIX = re.compile(r"\.[A-Za-z0-9_.]{1,20}")
@@ -108,11 +108,6 @@ class Mentions:
         return any(_fits(pattern, place) for pattern in self._patterns)
 
 
-def stands(name: str, text: str) -> bool:
-    """True where ``name`` is in ``text`` as a whole, not as a part of a longer name."""
-    return name in text and bool(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])(?!\.\w)", text))
-
-
 def _pattern(text: str) -> str:
     """The last folder and name of a pattern, every wildcard as ``*``; empty where it says nothing of the name."""
     pattern = re.sub(r"\*+", ANY, re.sub(r"\?|\[[^\]]{0,60}\]", ANY, text))
@@ -122,19 +117,3 @@ def _pattern(text: str) -> str:
 
 def _fits(pattern: str, place: str) -> bool:
     return bool(pattern) and any(glob_matches(pattern, part) for part in place.split("/"))
-
-
-def glob_matches(pattern: str, name: str) -> bool:
-    """True where ``name`` is ``pattern`` with something for each ``*``. Linear, unlike a regular expression."""
-    first, *rest = pattern.split(ANY)
-    if not rest:
-        return pattern == name
-    if not name.startswith(first):
-        return False
-    at = len(first)
-    for part in rest[:-1]:
-        at = name.find(part, at)
-        if at < 0:
-            return False
-        at += len(part)
-    return name.endswith(rest[-1]) and len(name) - len(rest[-1]) >= at

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.looks import Looks
-from bakeoff.checks.validate.mentions import Mentions, stands
+from bakeoff.checks.validate.mentions import Mentions
 from bakeoff.checks.validate.reach import Reach
 from bakeoff.checks.validate.sources import Fault, Source, Sources
+from bakeoff.checks.validate.texts import stands, words
 from bakeoff.tasks.model import Step, Task
 
 _NOT_THEIRS = re.compile(

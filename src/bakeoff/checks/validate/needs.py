@@ -6,11 +6,11 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.python_starts import started
 from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Fault, Source
+from bakeoff.checks.validate.texts import words
 
 NOT_EVERYWHERE = words(
     "git make gcc cc g++ clang cmake ninja curl wget jq yq sqlite3 nginx apache2 httpd node npm npx python3 python pip pip3 ruby php "

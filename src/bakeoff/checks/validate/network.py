@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 
 from bakeoff.checks.validate.fetching import fetches
 from bakeoff.checks.validate.hosts import outside, outside_url
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.python_starts import started
 from bakeoff.checks.validate.sources import Fault, Source
+from bakeoff.checks.validate.texts import words
 
 _INSTALLERS = words("curl wget aria2c http https git ssh scp rsync nc ncat telnet ping")
 _VERBS = words("get post put patch delete head options request stream")

@@ -6,10 +6,10 @@ import ast
 
 from msgspec.structs import replace
 
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import Python, called
 from bakeoff.checks.validate.shell import Command, parse_shell
 from bakeoff.checks.validate.shell_values import commands_in
+from bakeoff.checks.validate.texts import words
 
 _STARTING = words(
     "run Popen call check_call check_output system popen getoutput getstatusoutput create_subprocess_exec "

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.mentions import Mentions
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.shell import Command
 from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.texts import words
 
 ENTRIES = ("test.sh", "test.bat")
 _INTERPRETER = re.compile(r"(python|pypy)[\d.]*|(ba|da|a|z)?sh|uv|uvx|poetry|coverage|\.|source|pytest|py\.test")

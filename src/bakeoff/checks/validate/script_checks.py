@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.reach import Reach
 from bakeoff.checks.validate.shell import Command
 from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Fault, Source
+from bakeoff.checks.validate.texts import words
 
 _REWARD = re.compile(r"reward\.(txt|json)")
 _NAMED = re.compile(rb"reward\W{0,4}\.?\W{0,4}(txt|json)|/logs/verifier")

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from bakeoff.checks.validate.shell import Command, parse_shell
 from bakeoff.checks.validate.shell_words import HERE, SUBSTITUTED
+from bakeoff.checks.validate.texts import ANY
 
-ANY = "*"
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?[-=]([^{}$]*))?\}|([A-Za-z_]\w*)|\{[^{}]*\}|[0-9@*#?$!-])")
 _SETTING = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _DECLARING = ("export", "local", "readonly", "declare", "typeset")
