@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets as random
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from secrets import token_hex
 
 from bakeoff.checks.base import Looked
 from bakeoff.checks.leak.archives import Budget
@@ -22,7 +22,7 @@ from bakeoff.checks.leak.secrets import Secret, secrets_of
 from bakeoff.checks.leak.seen import Place, Seen, look
 from bakeoff.checks.leak.static import shown_statically
 from bakeoff.checks.leak.told import Told
-from bakeoff.checks.leak.variables import hidden_values, values_in, variables_shown
+from bakeoff.checks.leak.variables import values_in, variables_shown
 from bakeoff.errors import ImageError, InputError, SandboxError, Unsupported
 from bakeoff.images.root import DEFAULT_PATH, Root
 from bakeoff.records.job import RunRequest
@@ -70,8 +70,9 @@ def _compare(task: Task, told: Told, secrets: tuple[Secret, ...], visible: list[
     for seen in visible:
         for match in fingerprint.matches(seen):
             told.match(match)
-    for seen, field in values_in(hidden_values(task), visible):
+    for seen, field in values_in(task, visible):
         what = f"names the value of {field}, which is hidden"
+        # In data it may have to be found, in prose it is given away.
         if seen.prose:
             told.finding(f"{what}; take it away", place=seen.place)
         else:
@@ -125,7 +126,7 @@ class _Look:
             packet = made / "task_packet"
             packet.mkdir()
             mounts = (Mount(source=str(packet), target=PACKET_DIR),)
-            mark = f"check-{random.token_hex(8)}/leak"
+            mark = f"check-{token_hex(8)}/leak"
             sandbox = await stack.enter_async_context(self._backend.open(environment, root, mounts, mark))
             await lay_environment(task, environment, sandbox, env)
             for number, step in enumerate(task.steps):

@@ -17,7 +17,7 @@ from bakeoff.sandboxes.base import Sandbox
 _TEMPORARY = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 """Folders that are no part of the root and so are in no list of changes."""
 
-_OURS = ("/task_packet", "/tests", "/solution", "/logs", "/proc", "/sys")
+_OURS = ("task_packet", "tests", "solution", "logs", "proc", "sys")
 _MOST_GETS = 400
 _MOST_CHANGES = 50_000
 _STREAM = 256 << 20
@@ -42,7 +42,6 @@ class Inventory:
     def __init__(self) -> None:
         self.files: dict[str, Standing] = {}
         self.folders: set[str] = set()
-        self.gone: set[str] = set()
         self.kept = 0
         self.cut = ""
 
@@ -77,11 +76,9 @@ async def _changed(sandbox: Sandbox, found: Inventory) -> list[str]:
             if count > _MOST_CHANGES:
                 found.cut = "too many changes"
                 break
-            if change.path.startswith(_OURS) and change.path.split("/")[1] in {name[1:] for name in _OURS}:
+            if change.path.split("/")[1] in _OURS or change.kind == "deleted":
                 continue
-            if change.kind == "deleted":
-                found.gone.add(change.path)
-            elif change.type == "folder" and change.kind == "added":
+            if change.type == "folder" and change.kind == "added":
                 if posixpath.dirname(change.path) not in folders:
                     out.append(change.path)
                 folders.add(change.path)

@@ -18,7 +18,7 @@ _HEAD = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) (blob|tree|commit|tag) (\d{1,1
 _LONGEST_HEAD = 100
 _LOOSE = re.compile(r"(.*)/objects/([0-9a-f]{2})/([0-9a-f]{38}|[0-9a-f]{62})")
 _STORE = re.compile(r"(.*)/objects/(?:[0-9a-f]{2}|pack|info)")
-OTHERS = {".hg": "Mercurial", ".svn": "Subversion", ".bzr": "Bazaar"}
+_OTHERS = {".hg": "Mercurial", ".svn": "Subversion", ".bzr": "Bazaar"}
 
 
 class GitError(ValueError):
@@ -40,7 +40,7 @@ def repositories(folders: Iterable[str]) -> list[str]:
 
 def other_histories(folders: Iterable[str]) -> list[tuple[str, str]]:
     """Folders of other version-control systems, and what they are called."""
-    return sorted((path, OTHERS[name]) for path in folders if (name := path.rpartition("/")[2]) in OTHERS)
+    return sorted((path, _OTHERS[name]) for path in folders if (name := path.rpartition("/")[2]) in _OTHERS)
 
 
 def loose_name(path: str) -> tuple[str, str] | None:

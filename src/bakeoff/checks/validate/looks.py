@@ -168,20 +168,15 @@ class Looks:
             if name.startswith("copy"):
                 for argument in node.args[1:]:
                     self._give(value(argument))
-            self._connection(source, node)
-        else:
-            self._connection(source, node)
-        for argument in node.args if name not in _SAYING and not name.startswith("assert") else ():
-            text = value(argument)
-            if text.startswith(self.workdir + "/") and " " not in text and not text.endswith("."):
-                self._look(text, source, node.lineno, needed=False)
-        for argument in node.args:
-            port = loopback_port(value(argument))
-            if port is not None:
+        for text in map(value, node.args):
+            if (port := loopback_port(text)) is not None:
                 self.ports.setdefault(port, (source.path, node.lineno))
+            said = name in _SAYING or name.startswith("assert") or " " in text or text.endswith(".")
+            if text.startswith(self.workdir + "/") and not said:
+                self._look(text, source, node.lineno, needed=False)
+        self._connection(source, node, name)
 
-    def _connection(self, source: Source, node: ast.Call) -> None:
-        name = called(node).rpartition(".")[2]
+    def _connection(self, source: Source, node: ast.Call, name: str) -> None:
         value = source.python.value
         pair: list[ast.expr] = []
         if name in ("create_connection", "connect", "connect_ex") and node.args and isinstance(node.args[0], ast.Tuple):

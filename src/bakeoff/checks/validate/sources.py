@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Literal
 
+from bakeoff.checks.kinds import Kind, kind_of
 from bakeoff.checks.validate.python_code import Python, parse_python
 from bakeoff.checks.validate.shell import Command, Shell, parse_shell
 from bakeoff.checks.validate.shell_values import commands_in
@@ -14,11 +13,6 @@ from bakeoff.tasks.model import Step, Task, TaskFile, read_file
 
 LIMIT = 512 << 10
 """Bytes of a file that are looked at. Scripts are never that long; data files may be, and then only their start is read."""
-
-Kind = Literal["shell", "python", "other", "binary"]
-
-_SHELL = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+(?:-S\s+)?)?(?:ba|da|k|z|a)?sh\b")
-_PYTHON = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+(?:-S\s+)?)?(?:python|pypy)[\d.]*\b")
 
 
 Fault = tuple[str, str, str]
@@ -38,7 +32,7 @@ class Source:
         self.data = data
         self.whole = whole
         self.name = place.rpartition("/")[2]
-        self.kind: Kind = _kind(self.name, data)
+        self.kind: Kind = kind_of(self.name, data)
 
     @cached_property
     def text(self) -> str:
@@ -59,17 +53,6 @@ class Source:
 
     def fault(self, line: int, message: str) -> Fault:
         return self.path, f"line {line}", message
-
-
-def _kind(name: str, data: bytes) -> Kind:
-    # A NUL in a script is an author's slip; a program or an archive has one near its start.
-    if b"\0" in data[:512]:
-        return "binary"
-    if data.startswith(b"#!"):
-        return "python" if _PYTHON.match(data) else "shell" if _SHELL.match(data) else "other"
-    if name.endswith(".py"):
-        return "python"
-    return "shell" if name.endswith((".sh", ".bash")) else "other"
 
 
 def source_of(file: TaskFile, place: str) -> Source | None:
