@@ -21,13 +21,13 @@ from bakeoff.checks.leak.repositories import is_store, other_histories, reposito
 from bakeoff.checks.leak.secrets import Secret, secrets_of
 from bakeoff.checks.leak.seen import Place, Seen, look
 from bakeoff.checks.leak.static import shown_statically
-from bakeoff.checks.leak.told import Told
+from bakeoff.checks.leak.told import Told, shown
 from bakeoff.checks.leak.variables import values_in, variables_shown
 from bakeoff.errors import ImageError, InputError, SandboxError, Unsupported
 from bakeoff.images.root import DEFAULT_PATH, Root
 from bakeoff.records.job import RunRequest
 from bakeoff.sandboxes.base import Mount, Sandbox, SandboxBackend
-from bakeoff.tasks.meant import is_meant, meant_files
+from bakeoff.tasks.meant import meant_files
 from bakeoff.tasks.model import PACKET_DIR, SOLUTION_DIR, TESTS_DIR, VERIFIER_LOGS_DIR, Environment, Step, Task
 from bakeoff.trials.environment import check_support, effective_environment, effective_limits, expand, resolve_root
 from bakeoff.trials.packet import Refused, write_packet
@@ -60,8 +60,8 @@ async def leak(task: Task, backend: SandboxBackend, settings: RunRequest | None 
     await asyncio.to_thread(_compare, task, told, secrets, visible)
     for stood in look_around.stood:
         told.stood(stood)
-    if budget.cut:
-        told.note(f"not all was looked at: {budget.cut}")
+    for what, why in budget.left_out.items():
+        told.note(shown(f"not all of {what} was looked at: {why}"))
     return told.looked()
 
 
@@ -168,8 +168,8 @@ class _Look:
         # What a solution made is no part of the task: in the next step it is the agent's own work.
         self._known |= {(file.path, file.sha256) for file in after.files.values()}
         self._histories |= {(repository, _mark(after, repository)) for repository in repositories(after.folders)}
-        shown = [seen for seen in self._visible if seen.step <= number]
-        self.stood.extend(stood_before(before, after, shown, self._secrets))
+        visible = [seen for seen in self._visible if seen.step <= number]
+        self.stood.extend(stood_before(before, after, visible, self._secrets))
 
     def _add(self, found: Inventory, number: int) -> None:
         """What stands there and was not looked at yet, in a task's own files or an earlier step."""
@@ -182,8 +182,6 @@ class _Look:
             self._visible.extend(look(place, file.data, self._budget, step=number, digest=file.sha256))
             if file.path.startswith(f"{SETUP_DIR}/"):
                 self._told.finding("left behind by the setup; its script has to end by itself", place=place)
-        if found.cut:
-            self._told.note(f"not all of the sandbox was looked at: {found.cut}")
 
     async def _look_at_reserved(self, sandbox: Sandbox, number: int) -> None:
         """Folders that belong to the judging must be empty when an agent starts; other logs are looked at."""
@@ -206,17 +204,15 @@ class _Look:
             if (repository, mark) in self._histories:
                 continue
             self._histories.add((repository, mark))
-            history, problem = await read_history(sandbox, repository, source, self._budget, env)
+            history = await read_history(sandbox, repository, source, self._budget, env)
             self._visible.extend(shown_by(history, self._budget, number))
-            if problem and not is_meant(self._task, repository):
-                self._told.note(f"not all of its history was read: {problem}", place=Place(path=repository))
         for path, name in other_histories(found.folders):
             self._told.note(f"a {name} repository, whose history was not read", place=Place(path=path))
 
     def _look_at_image(self, root: Root) -> None:
-        layers = Layers(root.paths)
+        layers = Layers(root.paths, self._budget)
         reserved: list[str] = []
-        for path, data in layers.files(self._budget):
+        for path, data in layers.files():
             digest = hashlib.sha256(data).hexdigest()
             if is_store(path):
                 self._image.files[path] = Standing(path, digest, len(data), data)
@@ -227,8 +223,6 @@ class _Look:
                 reserved.append(path)
         self._image.folders |= layers.folders
         self._tell_reserved(reserved)
-        if layers.cut:
-            self._told.note(f"not all of the image was looked at: {layers.cut}")
 
 
 def _mark(found: Inventory, repository: str) -> str:

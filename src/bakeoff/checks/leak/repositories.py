@@ -117,16 +117,16 @@ class History:
         self.path = path
         self.blobs: dict[str, bytes] = {}
         self.messages: dict[str, bytes] = {}
-        self.cut = ""
+        self.what = f"the history in {path}"
         self._parents: dict[str, tuple[str, str]] = {}
         self._commits: dict[str, str] = {}
 
     def add(self, found: Object, budget: Budget) -> None:
         """Keep an object as far as the budget goes."""
         if found.data is None:
-            self.cut = self.cut or "an object is too long"
+            budget.leave_out(self.what, "an object is too long")
         elif not budget.take(len(found.data)):
-            self.cut = self.cut or "too many objects"
+            budget.leave_out(self.what, "too many objects")
         elif found.kind == "blob":
             self.blobs[found.id] = found.data
         elif found.kind == "tree":

@@ -33,7 +33,7 @@ def shown_statically(task: Task, told: Told, budget: Budget) -> Iterator[Seen]:
             if is_store(file.path) and _laid_at(task, file) and task.environment.root == "host":
                 continue  # git reads it where it is laid
             if file.size > budget.each:
-                budget.cut = budget.cut or f"{file.path} is too long, and was compared as a whole alone"
+                budget.leave_out("the task's files", f"{file.path} is too long, and was compared as a whole alone")
             data = checked_bytes(file) if file.size <= budget.each else b""
             place = Place(file.path, _laid_at(task, file))
             yield from look(place, data, budget, step=number, digest=file.sha256)
