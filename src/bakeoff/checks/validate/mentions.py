@@ -94,9 +94,11 @@ class Mentions:
             self._texts.append(base)
 
     def names(self, place: str) -> bool:
-        """True where this text names the file at ``place`` (a path relative to the folder both are in)."""
-        if self.everything:
-            return True
+        """True where this text names the file at ``place`` (a path relative to the folder both are in), or takes everything there."""
+        return self.everything or self.says(place)
+
+    def says(self, place: str) -> bool:
+        """True where this text has the name of the file, a pattern that fits it, or the name of a folder that it is in."""
         *folders, name = place.split("/")
         stem = name.removesuffix(".py")
         if stem != name and (stem in self.modules or stem in self._exact):

@@ -42,8 +42,6 @@ class Surroundings:
         self.texts = [source.text for source in found.values() if source.kind != "binary"]
         self.texts += list(task.environment.env.values())
         self._mentions = [Mentions(source) for source in found.values() if source.kind != "binary"]
-        for mentions in self._mentions:
-            mentions.everything = False
         image_alone = task.environment.root == "image" and task.environment.dockerfile is None
         making = [source.text for source in found.values() if source.name in ("Dockerfile", "setup.sh")]
         archived = any(_ARCHIVE.fullmatch(name) for name in self.names)
@@ -51,7 +49,7 @@ class Surroundings:
 
     def has(self, path: str) -> bool:
         name = path.rpartition("/")[2]
-        return name in self.names or any(mentions.names(name) for mentions in self._mentions)
+        return name in self.names or any(mentions.says(name) for mentions in self._mentions)
 
     def says(self, number: int) -> bool:
         return any(stands(str(number), text) for text in self.texts)

@@ -76,9 +76,8 @@ def _tests(nodes: Sequence[ast.AST]) -> Iterator[Function]:
 
 
 def _empty_tests(nodes: Sequence[ast.AST], reached: Reach) -> Iterator[Found]:
-    collected = bool(reached.runners & {"pytest", "unittest"})
     for test in _tests(nodes):
-        if collected and any(
+        if reached.collects and any(
             _name(decorator) in ("pytest.mark.skip", "unittest.skip") for decorator in test.decorator_list
         ):
             yield test, f"the test {test.name} is always skipped; wanted a test that runs, or none"
@@ -249,10 +248,9 @@ def _used(source: Source) -> set[str]:
 def _uncalled(source: Source, reached: Reach, words: set[str]) -> Iterator[Found]:
     if source.python.tree is None:
         return
-    runner = bool(reached.runners & {"pytest", "unittest"})
     for item in source.python.tree.body:
         if not isinstance(item, Function) or item.decorator_list or not _CHECK.fullmatch(item.name):
             continue
-        if item.name in words or (runner and item.name.startswith("test")) or item.name == "test":
+        if item.name in words or (reached.collects and item.name.startswith("test")) or item.name == "test":
             continue
         yield item, f"{item.name} looks like a check, and nothing calls it; wanted a call, or the function removed"

@@ -26,17 +26,25 @@ _OTHER_RUNNERS = words(
     "npm npx jest vitest mocha cargo go make mvn gradle ctest bats prove phpunit rspec rake tox nox "
     "behave robot yarn pnpm deno bun dotnet stack cabal "
 )
+_FILE_OR_MODULE = re.compile(r".*\.py.*|[A-Za-z_][\w.]*\.[A-Za-z_]\w*", re.DOTALL)
 _FOR_PYTEST = frozenset(("conftest.py", "pytest.ini", "pyproject.toml", "setup.cfg", "tox.ini", ".coveragerc"))
+
+
+_COLLECTORS = {"pytest": words("pytest py.test"), "unittest": words("unittest")}
+_COLLECTING = {
+    "pytest": re.compile(r"pytest\.main|[\"']pytest[\"']"),
+    "unittest": re.compile(r"unittest\.main|[\"']unittest[\"']|TestLoader|TextTestRunner"),
+}
 
 
 class Reach(Struct, frozen=True):
     """What happens to the files in ``/tests``: ``run`` are those run as programs, by their place there; ``named`` the places of those
-    that something names which is run or named itself. ``runners`` collect tests by themselves.
+    that something names which is run or named itself. ``collects``: pytest or unittest look for tests by themselves.
     """
 
     run: tuple[Source, ...]
     named: frozenset[str]
-    runners: frozenset[str]
+    collects: bool
 
 
 def reach(tests: Mapping[str, Source]) -> Reach:
@@ -64,28 +72,22 @@ def reach(tests: Mapping[str, Source]) -> Reach:
                 named.add(place)
                 # What it starts itself counts only now.
                 pending.append(place)
-    return Reach(tuple(tests[place] for place in sorted(run)), frozenset(named), frozenset(runners))
+    return Reach(tuple(tests[place] for place in sorted(run)), frozenset(named), bool(runners & _COLLECTORS.keys()))
 
 
 def _runners(tests: Mapping[str, Source]) -> set[str]:
     """Tools named anywhere in the tests that find test files by themselves."""
     found: set[str] = set()
     for source in tests.values():
-        if source.kind == "shell":
-            for command in source.commands:
-                for word in command.words:
-                    name = re.split(r"[=<>\[@]", word.rpartition("/")[2], maxsplit=1)[0]
-                    found.update({"pytest"} if name in ("pytest", "py.test") else ())
-                    found.update({"unittest"} if name == "unittest" else ())
-                ran = program(command.words)
-                if ran and ran[0].rpartition("/")[2] in _OTHER_RUNNERS:
-                    found.add("other")
-        elif source.kind == "python":
-            found.update(name for name in ("pytest", "unittest") if f"{name}.main" in source.text)
-            found.update({"pytest"} if re.search(r"[\"']pytest[\"']", source.text) else ())
-            found.update(
-                {"unittest"} if re.search(r"TestLoader|TextTestRunner|[\"']unittest[\"']", source.text) else ()
-            )
+        for command in source.commands:
+            # As ``uvx --with pytest==8`` and ``python -m pytest`` name it.
+            said = {re.split(r"[=<>\[@]", word.rpartition("/")[2], maxsplit=1)[0] for word in command.words}
+            found |= {name for name, words in _COLLECTORS.items() if said & words}
+            ran = program(command.words)
+            if ran and ran[0].rpartition("/")[2] in _OTHER_RUNNERS:
+                found.add("other")
+        if source.kind == "python":
+            found |= {name for name, pattern in _COLLECTING.items() if pattern.search(source.text)}
     return found
 
 
@@ -94,7 +96,7 @@ def _collected(place: str, source: Source, runners: set[str]) -> bool:
     name = place.rpartition("/")[2]
     if "other" in runners and source.place in ENTRIES:
         return not name.endswith((".txt", ".json", ".csv")) and name not in ENTRIES
-    if not runners & {"pytest", "unittest"} or source.place not in ENTRIES:
+    if not runners & _COLLECTORS.keys() or source.place not in ENTRIES:
         return False
     if name in _FOR_PYTEST:
         return True
@@ -106,16 +108,9 @@ def _on_a_folder(source: Source) -> bool:
     if source.kind != "shell":
         return True
     for command in source.commands:
-        said = command.words
-        at = next(
-            (i for i, word in enumerate(said) if word.rpartition("/")[2] in ("pytest", "py.test", "unittest")), -1
-        )
-        if at < 0:
-            continue
-        files = [
-            word for word in said[at + 1 :] if ".py" in word or re.fullmatch(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*", word)
-        ]
-        if not files:
+        names = [word.rpartition("/")[2] for word in command.words]
+        at = next((at for at, name in enumerate(names) if any(name in known for known in _COLLECTORS.values())), None)
+        if at is not None and not any(_FILE_OR_MODULE.fullmatch(word) for word in command.words[at + 1 :]):
             return True
     return not source.shell.whole
 
@@ -140,9 +135,8 @@ def _programs(command: Command) -> Iterable[str]:
 
 def _modules(ran: list[str]) -> set[str]:
     """Files of ``python -m NAME`` and ``-m unittest NAME``."""
-    return {f"{word.rpartition('.')[2]}.py" for word in ran if re.fullmatch(r"[A-Za-z_][\w.]*", word)} | {
-        f"{word.partition('.')[0]}.py" for word in ran if re.fullmatch(r"[A-Za-z_][\w.]*", word)
-    }
+    dotted = [word.split(".") for word in ran if re.fullmatch(r"[A-Za-z_][\w.]*", word)]
+    return {f"{name}.py" for parts in dotted for name in (parts[0], parts[-1])}
 
 
 def _of_call(source: Source, node: ast.Call) -> Iterable[str]:
