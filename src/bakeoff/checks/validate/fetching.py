@@ -130,15 +130,13 @@ def _url(rest: Sequence[str]) -> bool:
     for word in rest:
         if before not in _DATA and outside_url(word):
             return True
-        if word.startswith("--url=") and outside_url(word[6:]):
-            return True
         before = word
     return False
 
 
 def _git(rest: Sequence[str]) -> bool:
     given = _arguments(rest, _GIT_VALUED)
-    wanted = words("clone fetch pull push ls-remote submodule remote-update archive")
+    wanted = words("clone fetch pull push ls-remote submodule archive")
     return bool(given) and given[0] in wanted and any(outside_remote(word) for word in given[1:])
 
 

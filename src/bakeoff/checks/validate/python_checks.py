@@ -154,14 +154,8 @@ def _unreached(nodes: Sequence[ast.AST]) -> Iterator[Found]:
 
 def _leaves(statement: ast.stmt) -> str:
     match statement:
-        case ast.Return():
-            return "return"
-        case ast.Raise():
-            return "raise"
-        case ast.Continue():
-            return "continue"
-        case ast.Break():
-            return "break"
+        case ast.Return() | ast.Raise() | ast.Continue() | ast.Break():
+            return type(statement).__name__.lower()
         case ast.Expr(value=ast.Call(func=ast.Name() | ast.Attribute(value=ast.Name()) as func)):
             name = dotted(func)
             return name if name in _ENDING_CALLS else ""
