@@ -162,11 +162,11 @@ def _git_objects(data: bytes, budget: Budget) -> Iterator[Inner]:
     try:
         for kind, name, content in packed_objects(data):
             if len(content) > _most(budget):
-                budget.cut = budget.cut or "an object of a pack is too long"
+                budget.leave_out("a pack", "an object is too long")
             elif kind != "tree":
                 yield Inner(f"{kind} {name[:12]}", content)
     except TooMuch:
-        budget.cut = budget.cut or "a pack holds too much"
+        budget.leave_out("a pack", "it holds too much")
 
 
 def _tar_members(data: bytes, budget: Budget) -> Iterator[Inner]:
