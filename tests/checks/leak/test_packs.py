@@ -63,7 +63,7 @@ def test_a_pack_of_much_is_cut_and_told() -> None:
     many = b"PACK\0\0\0\2" + (1 << 20).to_bytes(4, "big") + (b"\xa0\x80\x80\x02" + whole) * 2000
     budget = Budget(1 << 20, 1000, 1 << 18)
     assert list(inside(many, budget)) == []
-    assert budget.cut
+    assert budget.left_out
 
 
 @settings(max_examples=200, deadline=None)

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakeoff.checks.validate import validate
-from bakeoff.checks.validate.mentions import glob_matches
 from bakeoff.checks.validate.python_code import parse_python
 from bakeoff.checks.validate.shell import parse_shell
 from bakeoff.checks.validate.shell_values import resolved, variables
+from bakeoff.checks.validate.texts import glob_matches
 from bakeoff.tasks.folder import in_memory
 from bakeoff.tasks.model import Environment, Step, Task, Visibility
 
@@ -41,7 +41,7 @@ def task(contents: dict[str, bytes], root: str = "host") -> Task:
 SHELL = st.lists(
     st.sampled_from(
         ["$(", "`", "(", ")", "{", "}", "if ", "fi", "case ", "esac", " in ", ";;", ";", "\n", '"', "'", "<<E\n", "E\n", "[[ ", " ]]",
-         "a", "=", "\\", "#", " ", "$((", "))", "${", ">", "<(", "&&", "|", "for ", "do ", "done ", "f() ", "function ", "exit 0",
+         "a", "=", "a=(", "\\", "#", " ", "$((", "))", "${", ">", "<(", "&&", "|", "for ", "do ", "done ", "f() ", "function ", "exit 0",
          "echo 1 >/logs/verifier/reward.txt", "python3 /tests/check.py", "$a", "a=$a$a", "curl http://x.org", "sh -c ", "\0", "\u2028"]
     )
 ).map("".join)  # fmt: skip
@@ -81,6 +81,12 @@ def test_plain_words_come_out_as_they_are(words: list[str]) -> None:
     shell = parse_shell("echo " + " ".join(f"'{word}'" for word in words) + " > /tmp/x # comment\n")
     (command,) = shell.commands
     assert command.words == ("echo", *words) and command.writes == ("/tmp/x",) and shell.whole
+
+
+def test_settings_and_lists_before_a_command_are_no_words_of_it() -> None:
+    (command,) = parse_shell("a=1 b=(x 'y z' # no word\n w) c=$a run -x\n").commands
+    assert command.words == ("run", "-x")
+    assert command.assigns == (("a", "1"), ("b", "x"), ("b", "y z"), ("b", "w"), ("c", "$a"))
 
 
 @given(

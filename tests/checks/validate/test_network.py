@@ -34,6 +34,8 @@ FETCHING = [
     "timeout 5 wget -q -O /tmp/x http://93.184.216.34/x",
     "URL=https://example.org\ncurl -s \"$URL/x\"",
     "bash -c 'pip install x'",
+    "ping -c 1 example.org",
+    "scp -q a user@example.org:/tmp/a",
     "if ! command -v uvx; then curl https://astral.sh/install.sh; fi",
     "x=$(curl -s https://example.org)",
 ]  # fmt: skip

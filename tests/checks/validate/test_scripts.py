@@ -137,3 +137,8 @@ def test_a_compiled_judge_names_its_files_too(look: Look) -> None:
     assert [finding.file for finding in look({"tests/judge": judge, "tests/other.txt": "x"}, sh=sh).findings] == [
         "tests/other.txt"
     ]
+
+
+def test_a_long_program_in_a_script_is_read_to_its_end(look: Look) -> None:
+    program = "x = 0\n" * 300 + 'open("/logs/verifier/reward.txt", "w").write(str(x))\n'
+    assert look(sh=f"{HEAD}cmp /app/sorted.txt /tests/expected.txt\npython3 -c '{program}'\n").findings == ()

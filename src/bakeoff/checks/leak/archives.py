@@ -49,22 +49,29 @@ class _Decompressor(Protocol):
 
 
 class Budget:
-    """How much may be looked at: ``bytes`` and ``items`` are what is left. ``cut`` says what was left out, empty for nothing."""
+    """How much may be looked at: ``bytes`` and ``items`` are what is left, ``each`` is the most of one item.
+
+    ``left_out`` says of what not all was looked at, and why.
+    """
 
     def __init__(self, size: int, items: int, each: int) -> None:
         self.bytes = size
         self.items = items
         self.each = each
-        self.cut = ""
+        self.left_out: dict[str, str] = {}
 
     def take(self, size: int) -> bool:
         """Whether another item of this size may be looked at; if so, it counts."""
         if self.items <= 0 or size > self.bytes:
-            self.cut = self.cut or "too many files or bytes"
+            self.leave_out("what is visible", "too many files or bytes")
             return False
         self.items -= 1
         self.bytes -= size
         return True
+
+    def leave_out(self, what: str, why: str) -> None:
+        """Something of ``what`` is not looked at; the first reason is kept."""
+        self.left_out.setdefault(what, why)
 
 
 class Inner(Struct, frozen=True):
@@ -123,7 +130,7 @@ def _unpack(data: bytes, budget: Budget) -> bytes:
         if not data.startswith(_STREAM_STARTS) or len(out) > most:
             break
     if len(out) > most:
-        budget.cut = budget.cut or "what is packed is too long"
+        budget.leave_out("what is packed", "too long")
     return bytes(out[:most])
 
 
@@ -146,7 +153,7 @@ def _zip_members(data: bytes, budget: Budget) -> Iterator[Inner]:
             except (RuntimeError, *_DAMAGED):
                 continue  # it is damaged, or needs a password
             if len(content) > _most(budget):
-                budget.cut = budget.cut or "a member of an archive is too long"
+                budget.leave_out("the archives", "a member is too long")
                 continue
             yield Inner(info.filename, content)
 
@@ -155,11 +162,11 @@ def _git_objects(data: bytes, budget: Budget) -> Iterator[Inner]:
     try:
         for kind, name, content in packed_objects(data):
             if len(content) > _most(budget):
-                budget.cut = budget.cut or "an object of a pack is too long"
+                budget.leave_out("a pack", "an object is too long")
             elif kind != "tree":
                 yield Inner(f"{kind} {name[:12]}", content)
     except TooMuch:
-        budget.cut = budget.cut or "a pack holds too much"
+        budget.leave_out("a pack", "it holds too much")
 
 
 def _tar_members(data: bytes, budget: Budget) -> Iterator[Inner]:
@@ -170,7 +177,7 @@ def _tar_members(data: bytes, budget: Budget) -> Iterator[Inner]:
                 yield Inner(name, bytes(parts))
             wanted = member.kind == tar.FILE and member.size <= _most(budget)
             if member.kind == tar.FILE and not wanted:
-                budget.cut = budget.cut or "a member of an archive is too long"
+                budget.leave_out("the archives", "a member is too long")
             name = member.name.decode("utf-8", "backslashreplace") if wanted else ""
             parts, size = bytearray(), member.size
         elif piece is not None and name:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets as random
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 
 from bakeoff.checks.base import Looked
 from bakeoff.checks.leak.archives import Budget
@@ -21,13 +22,13 @@ from bakeoff.checks.leak.repositories import is_store, other_histories, reposito
 from bakeoff.checks.leak.secrets import Secret, secrets_of
 from bakeoff.checks.leak.seen import Place, Seen, look
 from bakeoff.checks.leak.static import shown_statically
-from bakeoff.checks.leak.told import Told
-from bakeoff.checks.leak.variables import hidden_values, values_in, variables_shown
+from bakeoff.checks.leak.told import Told, shown
+from bakeoff.checks.leak.variables import values_in, variables_shown
 from bakeoff.errors import ImageError, InputError, SandboxError, Unsupported
 from bakeoff.images.root import DEFAULT_PATH, Root
 from bakeoff.records.job import RunRequest
 from bakeoff.sandboxes.base import Mount, Sandbox, SandboxBackend
-from bakeoff.tasks.meant import is_meant, meant_files
+from bakeoff.tasks.meant import meant_files
 from bakeoff.tasks.model import PACKET_DIR, SOLUTION_DIR, TESTS_DIR, VERIFIER_LOGS_DIR, Environment, Step, Task
 from bakeoff.trials.environment import check_support, effective_environment, effective_limits, expand, resolve_root
 from bakeoff.trials.packet import Refused, write_packet
@@ -60,8 +61,8 @@ async def leak(task: Task, backend: SandboxBackend, settings: RunRequest | None 
     await asyncio.to_thread(_compare, task, told, secrets, visible)
     for stood in look_around.stood:
         told.stood(stood)
-    if budget.cut:
-        told.note(f"not all was looked at: {budget.cut}")
+    for what, why in budget.left_out.items():
+        told.note(shown(f"not all of {what} was looked at: {why}"))
     return told.looked()
 
 
@@ -70,63 +71,57 @@ def _compare(task: Task, told: Told, secrets: tuple[Secret, ...], visible: list[
     for seen in visible:
         for match in fingerprint.matches(seen):
             told.match(match)
-    for seen, field in values_in(hidden_values(task), visible):
-        what = f"names the value of {field}, which is hidden"
+    for seen, name in values_in(task, visible):
+        what = f"names the value of {name}, which is hidden"
+        # In data it may have to be found, in prose it is given away.
         if seen.prose:
             told.finding(f"{what}; take it away", place=seen.place)
         else:
             told.note(f"{what}; no fault where it has to be found there", place=seen.place)
 
 
+@dataclass
 class _Look:
     """The live part: adds to ``visible`` what the sandbox shows, step by step."""
 
-    def __init__(
-        self,
-        task: Task,
-        backend: SandboxBackend,
-        settings: RunRequest,
-        told: Told,
-        budget: Budget,
-        secrets: tuple[Secret, ...],
-        visible: list[Seen],
-    ) -> None:
-        self._task = task
-        self._backend = backend
-        self._settings = settings
-        self._told = told
-        self._budget = budget
-        self._secrets = secrets
-        self._visible = visible
-        self._known = {(seen.place.path, digest) for seen in visible for digest in seen.digests}
-        self._histories: set[tuple[str, str]] = set()
-        self._image = Inventory()
-        self.stood: list[Stood] = []
+    task: Task
+    backend: SandboxBackend
+    settings: RunRequest
+    told: Told
+    budget: Budget
+    secrets: tuple[Secret, ...]
+    visible: list[Seen]
+    stood: list[Stood] = field(default_factory=list[Stood])
+    histories: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    image: Inventory = field(default_factory=Inventory)
+
+    def __post_init__(self) -> None:
+        self.known = {(seen.place.path, digest) for seen in self.visible for digest in seen.digests}
 
     async def live(self) -> None:
         """Open the sandbox as a trial does, and look at each step before its agent would start."""
-        task = self._task
-        environment = effective_environment(task, self._settings)
-        check_support(environment, task, self._backend, self._settings)
-        root = await asyncio.to_thread(resolve_root, environment, self._backend, self._settings)
+        task = self.task
+        environment = effective_environment(task, self.settings)
+        check_support(environment, task, self.backend, self.settings)
+        root = await asyncio.to_thread(resolve_root, environment, self.backend, self.settings)
         if root.kind == "none":
-            self._told.unseen("what lies outside the workdir", f"the {self._backend.name} backend cannot tell")
+            self.told.unseen("what lies outside the workdir", f"the {self.backend.name} backend cannot tell")
         own = expand(environment.env, f"{task.ref}: environment.env")
         env = {"PATH": DEFAULT_PATH, "HOME": "/root", "LANG": "C.UTF-8", **root.env, **own}
         for place, value in variables_shown({**root.env, **own}, own):
-            self._visible.extend(look(place, value.encode(), self._budget, prose=True))
+            self.visible.extend(look(place, value.encode(), self.budget, prose=True))
         if root.kind == "layers":
             try:
                 await asyncio.to_thread(self._look_at_image, root)
             except OSError as error:
-                self._told.unseen("the image", str(error))
+                self.told.unseen("the image", str(error))
         async with AsyncExitStack() as stack:
             made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bakeoff-leak-")))
             packet = made / "task_packet"
             packet.mkdir()
             mounts = (Mount(source=str(packet), target=PACKET_DIR),)
-            mark = f"check-{random.token_hex(8)}/leak"
-            sandbox = await stack.enter_async_context(self._backend.open(environment, root, mounts, mark))
+            mark = f"check-{token_hex(8)}/leak"
+            sandbox = await stack.enter_async_context(self.backend.open(environment, root, mounts, mark))
             await lay_environment(task, environment, sandbox, env)
             for number, step in enumerate(task.steps):
                 await self._step(sandbox, environment, step, number, env, made)
@@ -140,9 +135,9 @@ class _Look:
         env: Mapping[str, str],
         made: Path,
     ) -> None:
-        task = self._task
+        task = self.task
         await lay_step(task, step, sandbox, env)
-        limits = effective_limits(step, self._settings, sandbox.bounds)
+        limits = effective_limits(step, self.settings, sandbox.bounds)
         try:
             write_packet(
                 task,
@@ -153,7 +148,7 @@ class _Look:
             )
         except Refused:
             pass  # told already; the rest can be looked at all the same
-        before = await take_inventory(sandbox, self._budget, also=(sandbox.workdir,))
+        before = await take_inventory(sandbox, self.budget, also=(sandbox.workdir,))
         self._add(before, number)
         await self._look_at_reserved(sandbox, number)
         await self._look_at_histories(sandbox, before, number, env)
@@ -162,33 +157,31 @@ class _Look:
         timeout = limits.agent_timeout_sec or 0.0
         problem = await run_oracle(task, step, sandbox, env, timeout, logs)
         if problem:
-            self._told.note(f"{problem}; what it left was compared as it is", place=Place(file=step.solution or ""))
-        after = await take_inventory(sandbox, self._budget, also=(sandbox.workdir,))
+            self.told.note(f"{problem}; what it left was compared as it is", place=Place(file=step.solution or ""))
+        after = await take_inventory(sandbox, self.budget, also=(sandbox.workdir,))
         # What a solution made is no part of the task: in the next step it is the agent's own work.
-        self._known |= {(file.path, file.sha256) for file in after.files.values()}
-        self._histories |= {(repository, _mark(after, repository)) for repository in repositories(after.folders)}
-        shown = [seen for seen in self._visible if seen.step <= number]
-        self.stood.extend(stood_before(before, after, shown, self._secrets))
+        self.known |= {(file.path, file.sha256) for file in after.files.values()}
+        self.histories |= {(repository, _mark(after, repository)) for repository in repositories(after.folders)}
+        visible = [seen for seen in self.visible if seen.step <= number]
+        self.stood.extend(stood_before(before, after, visible, self.secrets))
 
     def _add(self, found: Inventory, number: int) -> None:
         """What stands there and was not looked at yet, in a task's own files or an earlier step."""
         for file in found.files.values():
             key = (file.path, file.sha256)
-            if key in self._known or is_store(file.path):
+            if key in self.known or is_store(file.path):
                 continue
-            self._known.add(key)
+            self.known.add(key)
             place = Place(path=file.path)
-            self._visible.extend(look(place, file.data, self._budget, step=number, digest=file.sha256))
+            self.visible.extend(look(place, file.data, self.budget, step=number, digest=file.sha256))
             if file.path.startswith(f"{SETUP_DIR}/"):
-                self._told.finding("left behind by the setup; its script has to end by itself", place=place)
-        if found.cut:
-            self._told.note(f"not all of the sandbox was looked at: {found.cut}")
+                self.told.finding("left behind by the setup; its script has to end by itself", place=place)
 
     async def _look_at_reserved(self, sandbox: Sandbox, number: int) -> None:
         """Folders that belong to the judging must be empty when an agent starts; other logs are looked at."""
         found = Inventory()
         for folder in (TESTS_DIR, SOLUTION_DIR, "/logs"):
-            await fetch(sandbox, folder, found, self._budget)
+            await fetch(sandbox, folder, found, self.budget)
         self._tell_reserved(found.files)
         self._add(found, number)
 
@@ -196,38 +189,34 @@ class _Look:
         for folder in _ONLY_TESTS:
             for path in sorted(path for path in paths if path.startswith(f"{folder}/"))[:1]:
                 what = f"a file stands in {folder} when the agent starts; this folder has to be empty or not there"
-                self._told.finding(what, place=Place(path=path))
+                self.told.finding(what, place=Place(path=path))
 
     async def _look_at_histories(self, sandbox: Sandbox, found: Inventory, number: int, env: Mapping[str, str]) -> None:
-        for repository in repositories(found.folders | self._image.folders):
-            source = found if f"{repository}/objects" in found.folders else self._image
+        for repository in repositories(found.folders | self.image.folders):
+            source = found if f"{repository}/objects" in found.folders else self.image
             mark = _mark(source, repository)
-            if (repository, mark) in self._histories:
+            if (repository, mark) in self.histories:
                 continue
-            self._histories.add((repository, mark))
-            history, problem = await read_history(sandbox, repository, source, self._budget, env)
-            self._visible.extend(shown_by(history, self._budget, number))
-            if problem and not is_meant(self._task, repository):
-                self._told.note(f"not all of its history was read: {problem}", place=Place(path=repository))
+            self.histories.add((repository, mark))
+            history = await read_history(sandbox, repository, source, self.budget, env)
+            self.visible.extend(shown_by(history, self.budget, number))
         for path, name in other_histories(found.folders):
-            self._told.note(f"a {name} repository, whose history was not read", place=Place(path=path))
+            self.told.note(f"a {name} repository, whose history was not read", place=Place(path=path))
 
     def _look_at_image(self, root: Root) -> None:
-        layers = Layers(root.paths)
+        layers = Layers(root.paths, self.budget)
         reserved: list[str] = []
-        for path, data in layers.files(self._budget):
+        for path, data in layers.files():
             digest = hashlib.sha256(data).hexdigest()
             if is_store(path):
-                self._image.files[path] = Standing(path, digest, len(data), data)
-            elif (path, digest) not in self._known:
-                self._known.add((path, digest))
-                self._visible.extend(look(Place(path=path), data, self._budget))
+                self.image.files[path] = Standing(path, digest, len(data), data)
+            elif (path, digest) not in self.known:
+                self.known.add((path, digest))
+                self.visible.extend(look(Place(path=path), data, self.budget))
             if path.startswith(tuple(f"{folder}/" for folder in _ONLY_TESTS)):
                 reserved.append(path)
-        self._image.folders |= layers.folders
+        self.image.folders |= layers.folders
         self._tell_reserved(reserved)
-        if layers.cut:
-            self._told.note(f"not all of the image was looked at: {layers.cut}")
 
 
 def _mark(found: Inventory, repository: str) -> str:

@@ -21,8 +21,8 @@ _LINE = f'git cat-file --batch-all-objects --batch --buffer </dev/null; code=$?;
 
 async def read_history(
     sandbox: Sandbox, repository: str, found: Inventory, budget: Budget, env: Mapping[str, str]
-) -> tuple[History, str]:
-    """Every object of the repository whose store is ``repository``/objects, and what could not be read, empty for all of it.
+) -> History:
+    """Every object of the repository whose store is ``repository``/objects, as far as it can be read.
 
     Git itself reads it, inside the sandbox, with an empty repository of our own around the store: nothing that the repository
     configures, no hook and no filter, has a say. Where git is missing or fails, loose objects are read here.
@@ -38,8 +38,9 @@ async def read_history(
                 continue
             if (loose := loose_object(named[1], file.data)) is not None:
                 history.add(loose, budget)
-        problem = f"{problem}; packs were not read" if packs else ""
-    return history, problem or history.cut
+        if packs:
+            budget.leave_out(history.what, f"{problem}; packs were not read")
+    return history
 
 
 async def _by_git(sandbox: Sandbox, history: History, found: Inventory, budget: Budget, env: Mapping[str, str]) -> str:

@@ -17,7 +17,8 @@ from bakeoff.sandboxes.base import Sandbox
 _TEMPORARY = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 """Folders that are no part of the root and so are in no list of changes."""
 
-_OURS = ("/task_packet", "/tests", "/solution", "/logs", "/proc", "/sys")
+_OURS = ("task_packet", "tests", "solution", "logs", "proc", "sys")
+_WHAT = "the sandbox"
 _MOST_GETS = 400
 _MOST_CHANGES = 50_000
 _STREAM = 256 << 20
@@ -37,14 +38,12 @@ class Standing(Struct, frozen=True):
 
 
 class Inventory:
-    """Regular files by path, and the paths of folders. ``cut`` says why it is not all, empty where it is."""
+    """Regular files by path, and the paths of folders."""
 
     def __init__(self) -> None:
         self.files: dict[str, Standing] = {}
         self.folders: set[str] = set()
-        self.gone: set[str] = set()
         self.kept = 0
-        self.cut = ""
 
     def under(self, folder: str) -> list[Standing]:
         prefix = f"{folder.rstrip('/')}/"
@@ -58,15 +57,15 @@ async def take_inventory(sandbox: Sandbox, budget: Budget, *, also: Iterable[str
     """
     found = Inventory()
     own = sandbox.root.kind != "none"
-    tops = [*await _changed(sandbox, found), *_TEMPORARY] if own else []
+    tops = [*await _changed(sandbox, budget), *_TEMPORARY] if own else []
     for path in _outermost([*tops, *also])[:_MOST_GETS]:
         await fetch(sandbox, path, found, budget)
     if len(tops) > _MOST_GETS:
-        found.cut = found.cut or "too many changed places"
+        budget.leave_out(_WHAT, "too many changed places")
     return found
 
 
-async def _changed(sandbox: Sandbox, found: Inventory) -> list[str]:
+async def _changed(sandbox: Sandbox, budget: Budget) -> list[str]:
     """The outermost paths that differ from the root and are neither the harness's own nor gone."""
     out: list[str] = []
     folders: set[str] = set()
@@ -75,20 +74,18 @@ async def _changed(sandbox: Sandbox, found: Inventory) -> list[str]:
         async for change in sandbox.changes():
             count += 1
             if count > _MOST_CHANGES:
-                found.cut = "too many changes"
+                budget.leave_out(_WHAT, "too many changes")
                 break
-            if change.path.startswith(_OURS) and change.path.split("/")[1] in {name[1:] for name in _OURS}:
+            if change.path.split("/")[1] in _OURS or change.kind == "deleted":
                 continue
-            if change.kind == "deleted":
-                found.gone.add(change.path)
-            elif change.type == "folder" and change.kind == "added":
+            if change.type == "folder" and change.kind == "added":
                 if posixpath.dirname(change.path) not in folders:
                     out.append(change.path)
                 folders.add(change.path)
             elif change.type == "file" and posixpath.dirname(change.path) not in folders:
                 out.append(change.path)
     except SandboxError as error:
-        found.cut = str(error)
+        budget.leave_out(_WHAT, str(error))
     return out
 
 
@@ -112,7 +109,7 @@ async def fetch(sandbox: Sandbox, path: str, found: Inventory, budget: Budget) -
     except FileNotFoundError:
         return
     except (SandboxError, TarError) as error:
-        found.cut = found.cut or f"{path}: {error}"
+        budget.leave_out(_WHAT, f"{path}: {error}")
     finally:
         reader.end()
 
@@ -152,7 +149,7 @@ class _Reader:
             kept = member.size <= min(self._budget.each, _KEPT - self._found.kept)
             self._found.kept += member.size if kept else 0
             if not kept:
-                self._found.cut = self._found.cut or "files too long to be read"
+                self._budget.leave_out(_WHAT, f"{path} is too long")
             self._data = bytearray() if kept else None
 
     def end(self) -> None:

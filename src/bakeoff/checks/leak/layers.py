@@ -16,6 +16,7 @@ _DISTRIBUTION = frozenset((
     "var/cache", "etc/ssl", "etc/alternatives", "etc/ca-certificates", "lib/apk", "usr/local/lib", "usr/local/include",
     "usr/local/share/man",
 ))  # fmt: skip
+_WHAT = "the image"
 _LAST = ("usr", "var", "etc")
 _MOST = 100_000  # entries
 _SECONDS = 10.0
@@ -23,23 +24,23 @@ _OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
 
 
 class Layers:
-    """One look at an image. ``folders`` and ``files`` are absolute paths inside; ``cut`` says why it is not all."""
+    """One look at an image. ``folders`` and ``files`` are absolute paths inside."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], budget: Budget) -> None:
         self._paths = paths
+        self._budget = budget
         self.folders: set[str] = set()
-        self.cut = ""
 
-    def files(self, budget: Budget) -> Iterator[tuple[str, bytes]]:
+    def files(self) -> Iterator[tuple[str, bytes]]:
         """Every regular file that can be read and is not too long, with its bytes; a higher layer hides what lies below it."""
         tops = [os.open(path, FOLDER) for path in reversed(self._paths)]
         try:
-            yield from self._walk(tops, budget)
+            yield from self._walk(tops)
         finally:
             for top in tops:
                 os.close(top)
 
-    def _walk(self, tops: Sequence[int], budget: Budget) -> Iterator[tuple[str, bytes]]:
+    def _walk(self, tops: Sequence[int]) -> Iterator[tuple[str, bytes]]:
         pending = [b""]
         end, count = time.monotonic() + _SECONDS, 0
         while pending:
@@ -57,19 +58,17 @@ class Layers:
                     for name in names:
                         if name not in taken:
                             taken.add(name)
-                            yield from self._entry(folder, here, name, below, budget)
+                            yield from self._entry(folder, here, name, below)
                     if _is_opaque(folder):
                         break
                 finally:
                     os.close(folder)
                 if count > _MOST or time.monotonic() > end:
-                    self.cut = "too many files in the image"
+                    self._budget.leave_out(_WHAT, "too many files")
                     return
             pending += sorted(below, key=lambda path: path.decode("utf-8", "replace") in _LAST, reverse=True)
 
-    def _entry(
-        self, folder: int, here: bytes, name: bytes, below: list[bytes], budget: Budget
-    ) -> Iterator[tuple[str, bytes]]:
+    def _entry(self, folder: int, here: bytes, name: bytes, below: list[bytes]) -> Iterator[tuple[str, bytes]]:
         path = here + b"/" + name if here else name
         shown = path.decode("utf-8", "backslashreplace")
         try:
@@ -79,12 +78,12 @@ class Layers:
                 if shown not in _DISTRIBUTION:
                     below.append(path)
             elif stat.S_ISREG(found.st_mode):
-                if found.st_size > budget.each:
-                    self.cut = self.cut or "files too long to be read"
+                if found.st_size > self._budget.each:
+                    self._budget.leave_out(_WHAT, f"/{shown} is too long")
                     return
-                yield f"/{shown}", _read(folder, name, budget.each)
+                yield f"/{shown}", _read(folder, name, self._budget.each)
         except OSError as error:
-            self.cut = self.cut or f"/{shown}: {error.strerror}"
+            self._budget.leave_out(_WHAT, f"/{shown}: {error.strerror}")
 
 
 def _read(folder: int, name: bytes, most: int) -> bytes:

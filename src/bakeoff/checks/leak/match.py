@@ -96,7 +96,7 @@ class Fingerprint:
             for secret in self._secrets:
                 if secret.path.endswith(f"/{compiled.group(1)}.py") and compiled.group(1) not in self._modules:
                     found.setdefault(secret.path, Match(seen, secret, "compiled"))
-        if seen.text is not None:
+        if seen.text:
             if not seen.prose:
                 for match in self._in_file(seen):
                     found.setdefault(match.secret.path, match)

@@ -18,7 +18,7 @@ _HEAD = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) (blob|tree|commit|tag) (\d{1,1
 _LONGEST_HEAD = 100
 _LOOSE = re.compile(r"(.*)/objects/([0-9a-f]{2})/([0-9a-f]{38}|[0-9a-f]{62})")
 _STORE = re.compile(r"(.*)/objects/(?:[0-9a-f]{2}|pack|info)")
-OTHERS = {".hg": "Mercurial", ".svn": "Subversion", ".bzr": "Bazaar"}
+_OTHERS = {".hg": "Mercurial", ".svn": "Subversion", ".bzr": "Bazaar"}
 
 
 class GitError(ValueError):
@@ -40,7 +40,7 @@ def repositories(folders: Iterable[str]) -> list[str]:
 
 def other_histories(folders: Iterable[str]) -> list[tuple[str, str]]:
     """Folders of other version-control systems, and what they are called."""
-    return sorted((path, OTHERS[name]) for path in folders if (name := path.rpartition("/")[2]) in OTHERS)
+    return sorted((path, _OTHERS[name]) for path in folders if (name := path.rpartition("/")[2]) in _OTHERS)
 
 
 def loose_name(path: str) -> tuple[str, str] | None:
@@ -117,16 +117,16 @@ class History:
         self.path = path
         self.blobs: dict[str, bytes] = {}
         self.messages: dict[str, bytes] = {}
-        self.cut = ""
+        self.what = f"the history in {path}"
         self._parents: dict[str, tuple[str, str]] = {}
         self._commits: dict[str, str] = {}
 
     def add(self, found: Object, budget: Budget) -> None:
         """Keep an object as far as the budget goes."""
         if found.data is None:
-            self.cut = self.cut or "an object is too long"
+            budget.leave_out(self.what, "an object is too long")
         elif not budget.take(len(found.data)):
-            self.cut = self.cut or "too many objects"
+            budget.leave_out(self.what, "too many objects")
         elif found.kind == "blob":
             self.blobs[found.id] = found.data
         elif found.kind == "tree":

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from bakeoff.checks import kinds
 from bakeoff.checks.leak.lines import MAX_TEXT, is_distinctive, is_frame, lines_of, squeezed, text_of
 from bakeoff.files.tree import checked_bytes
 from bakeoff.tasks.model import Task, TaskFile, Visibility
@@ -18,7 +19,6 @@ _SCRIPTS = frozenset((
     "sh", "bash", "py", "pl", "rb", "js", "mjs", "ts", "c", "h", "cc", "cpp", "go", "rs", "java", "lua", "awk", "sed", "sql", "mk",
     "patch", "diff",
 ))  # fmt: skip
-_SHELLS = re.compile(rb"^#!\s*\S*(?:/env\s+)?\S*\b(?:sh|bash|dash|ash|ksh|zsh)\b")
 _NAME = re.compile(r"[\w][\w.@+-]*")
 _MAX_LINES = 20_000
 _SMALL = 64 << 10  # characters of a data file that is looked for as a whole in longer texts
@@ -85,8 +85,7 @@ def secret(file: TaskFile, kind: Kind, last: int) -> Secret:
         return Secret(
             path=file.path, kind=kind, last=last, script=script, size=file.size, digests=frozenset((file.sha256,))
         )
-    shell = extension in ("sh", "bash") or _SHELLS.match(data) is not None
-    lines = lines_of(text, shell=shell)[:_MAX_LINES]
+    lines = lines_of(text, shell=kinds.kind_of(file.path, data) == "shell")[:_MAX_LINES]
     lines = tuple(line for line in lines if line.here or not is_frame(line.text))
     strong = frozenset(line.text for line in lines if is_distinctive(line.text))
     whole = squeezed(text) if len(text) <= _SMALL else ""

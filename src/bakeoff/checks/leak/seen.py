@@ -14,8 +14,7 @@ from bakeoff.checks.leak.secrets import digests_of
 class Place(Struct, frozen=True):
     """Where something visible is. ``file`` is relative to the task's folder, ``path`` in the sandbox; one of them may be empty.
 
-    ``inner`` leads on from there: the name of an archive's member, a commit. ``names`` are the names by which others call
-    what is there, if not by its path.
+    ``inner`` leads on from there: the name of an archive's member, a commit.
     """
 
     file: str = ""
@@ -38,25 +37,20 @@ class Place(Struct, frozen=True):
 class Seen(Struct, frozen=True):
     """One visible thing. ``prose``: it is written for people, so what it quotes stands among other text.
 
-    ``step`` is the number of the step from which on it is seen. ``data`` is empty where it was too much: ``digests`` are of all
-    of it.
+    ``step`` is the number of the step from which on it is seen. ``text`` is what can be compared by lines, see ``text_of``;
+    ``digests`` are of all of it.
     """
 
     place: Place
-    data: bytes
+    text: str | None
     digests: frozenset[str]
     prose: bool = False
     step: int = 0
 
-    @property
-    def text(self) -> str | None:
-        return text_of(self.data) if self.data else None
-
 
 def lines_in(seen: Seen) -> list[str]:
     """The lines of a visible text that say something."""
-    text = seen.text
-    return [line.text for line in lines_of(text)] if text is not None else []
+    return [line.text for line in lines_of(seen.text or "")]
 
 
 def look(
@@ -65,11 +59,9 @@ def look(
     """A visible thing and all that is inside it. ``digest`` is of all its bytes where ``data`` is not."""
     if not budget.take(len(data)):
         return
-    digests = _digests(data)
-    yield Seen(place, data, digests | {digest} if digest else digests, prose, step)
+    text = text_of(data)
+    digests = digests_of(data, text)
+    yield Seen(place, text, digests | {digest} if digest else digests, prose, step)
     for inner in inside(data, budget):
-        yield Seen(place.within(inner.name), inner.data, _digests(inner.data), False, step)
-
-
-def _digests(data: bytes) -> frozenset[str]:
-    return digests_of(data, text_of(data))
+        text = text_of(inner.data)
+        yield Seen(place.within(inner.name), text, digests_of(inner.data, text), False, step)

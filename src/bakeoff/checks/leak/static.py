@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bakeoff.checks.dockerfiles import copies
 from bakeoff.checks.leak.archives import Budget
 from bakeoff.checks.leak.repositories import is_store
 from bakeoff.checks.leak.secrets import kind_of
@@ -21,7 +22,7 @@ from bakeoff.trials.environment import effective_limits
 from bakeoff.trials.packet import FIXTURE, PROMPT, Refused, write_packet
 
 _DESCRIPTIONS = ("description", "category", "difficulty")
-_ALL = re.compile(r"^\s*(?:COPY|ADD)\s+(?:--\S+\s+)*(?:\[\s*\"\./?\"|\.?/?\s|\*)", re.MULTILINE | re.IGNORECASE)
+_ALL = (".", "./", "/")
 
 
 def shown_statically(task: Task, told: Told, budget: Budget) -> Iterator[Seen]:
@@ -33,7 +34,7 @@ def shown_statically(task: Task, told: Told, budget: Budget) -> Iterator[Seen]:
             if is_store(file.path) and _laid_at(task, file) and task.environment.root == "host":
                 continue  # git reads it where it is laid
             if file.size > budget.each:
-                budget.cut = budget.cut or f"{file.path} is too long, and was compared as a whole alone"
+                budget.leave_out("the task's files", f"{file.path} is too long, and was compared as a whole alone")
             data = checked_bytes(file) if file.size <= budget.each else b""
             place = Place(file.path, _laid_at(task, file))
             yield from look(place, data, budget, step=number, digest=file.sha256)
@@ -94,5 +95,8 @@ def _is_built_of_all(task: Task) -> bool:
     for file in task.files:
         if file.path == task.environment.dockerfile and file.link is None:
             text = checked_bytes(file).decode("utf-8", "replace")
-            return _ALL.search(text) is not None and re.search(r"\brm\b.*setup", text) is None
+            everything = any(
+                source in _ALL or source.startswith("*") for copy in copies(text) for source in copy.sources
+            )
+            return everything and re.search(r"\brm\b.*setup", text) is None
     return False

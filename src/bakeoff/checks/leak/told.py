@@ -72,13 +72,13 @@ class Told:
         return Looked(_cut(self._findings), _cut(self._notes))
 
     def _add(self, into: dict[tuple[str, str, str], Finding], message: str, place: Place) -> None:
-        field = _shown("!".join(part for part in (place.path, place.inner) if part))
+        field = shown("!".join(part for part in (place.path, place.inner) if part))
         key = (place.file, field, message)
         into.setdefault(key, Finding(task=self._task.ref, message=message, file=place.file, field=field))
 
 
-def _shown(name: str) -> str:
-    """A name that anybody may have chosen, as a terminal can show it."""
+def shown(name: str) -> str:
+    """A name that anybody may have chosen, or a text with one in it, as a terminal can show it."""
     cut = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut)
 

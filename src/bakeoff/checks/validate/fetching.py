@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from bakeoff.checks.validate.hosts import outside, outside_remote, outside_url
-from bakeoff.checks.validate.lists import words
-from bakeoff.checks.validate.shell_values import ANY, program
+from bakeoff.checks.validate.shell_values import program
+from bakeoff.checks.validate.texts import ANY, words
 
 _PYTHON = re.compile(r"(python|pypy)[\d.]*")
 _PIP = re.compile(r"pip[\d.]*")
@@ -61,9 +61,9 @@ def fetches(said: Sequence[str]) -> str:
     name = ran[0].rpartition("/")[2]
     rest = ran[1:]
     if _PYTHON.fullmatch(name):
-        module = _module(rest)
+        module = rest[rest.index("-m") + 1 :] if "-m" in rest else []
         return fetches(module) if module and _PIP.fullmatch(module[0]) else ""
-    if any(word in _WITHOUT for word in rest) or rest[:1] in [[word] for word in _NO_ARGUMENT]:
+    if any(word in _WITHOUT for word in rest) or (rest and rest[0] in _NO_ARGUMENT):
         return ""
     if _PIP.fullmatch(name):
         return _pip(name, rest)
@@ -75,13 +75,7 @@ def fetches(said: Sequence[str]) -> str:
     return f"git {_arguments(rest, _GIT_VALUED)[0]}" if name == "git" else name
 
 
-def _module(rest: Sequence[str]) -> list[str]:
-    return list(rest[rest.index("-m") + 1 :]) if "-m" in rest else []
-
-
 def _pip(name: str, rest: Sequence[str]) -> str:
-    if not rest:
-        return ""
     at = next((index for index, word in enumerate(rest) if word in ("install", "download", "wheel", "sync")), -1)
     if at < 0:
         return ""
@@ -120,13 +114,10 @@ def _uv(rest: Sequence[str]) -> bool:
     match given[:2]:
         case ["pip", "install" | "sync"]:
             return bool(_pip("uv pip", rest[list(rest).index("pip") + 1 :]))
-        case ["tool", "install" | "run" | "upgrade"] | ["python", "install"]:
-            return True
-        case ["add" | "sync" | "lock", *_]:
+        case ["tool", "install" | "run" | "upgrade"] | ["python", "install"] | ["add" | "sync" | "lock", *_]:
             return True
         case ["run", *_]:
-            before = list(rest)
-            return any(word in ("-w", "--with") or word.startswith("--with=") for word in before)
+            return any(word in ("-w", "--with") or word.startswith("--with=") for word in rest)
         case _:
             return False
 
@@ -139,22 +130,22 @@ def _url(rest: Sequence[str]) -> bool:
     for word in rest:
         if before not in _DATA and outside_url(word):
             return True
-        if word.startswith("--url=") and outside_url(word[6:]):
-            return True
         before = word
     return False
 
 
 def _git(rest: Sequence[str]) -> bool:
     given = _arguments(rest, _GIT_VALUED)
-    wanted = words("clone fetch pull push ls-remote submodule remote-update archive")
+    wanted = words("clone fetch pull push ls-remote submodule archive")
     return bool(given) and given[0] in wanted and any(outside_remote(word) for word in given[1:])
 
 
 def _go(rest: Sequence[str]) -> bool:
-    if rest[:1] == ["get"] or rest[:2] == ["mod", "download"]:
-        return True
-    return rest[:1] == ["install"] and any("@" in word for word in rest)
+    match rest:
+        case ["get", *_] | ["mod", "download", *_]:
+            return True
+        case _:
+            return rest[:1] == ["install"] and any("@" in word for word in rest)
 
 
 def _connects(rest: Sequence[str]) -> bool:

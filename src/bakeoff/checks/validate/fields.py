@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from bakeoff.checks.validate.dockerfile import dockerfile_faults
 from bakeoff.checks.validate.needs import need_faults
-from bakeoff.checks.validate.script_checks import Fault
-from bakeoff.checks.validate.sources import Source, Sources
+from bakeoff.checks.validate.sources import Fault, Source, Sources
 from bakeoff.tasks.model import Task
 from bakeoff.tasks.wrong import wrong_solutions
 

@@ -10,8 +10,8 @@ from bakeoff.checks.validate.names import Surroundings, instruction_faults, name
 from bakeoff.checks.validate.network import network_faults
 from bakeoff.checks.validate.python_checks import python_faults, syntax_faults
 from bakeoff.checks.validate.reach import reach
-from bakeoff.checks.validate.script_checks import Fault, script_faults
-from bakeoff.checks.validate.sources import Source, Sources
+from bakeoff.checks.validate.script_checks import script_faults
+from bakeoff.checks.validate.sources import Fault, Source, Sources
 from bakeoff.records.checks import Finding
 from bakeoff.tasks.model import Task
 
@@ -29,13 +29,13 @@ def validate(task: Task) -> Looked:
         tests = sources.tests(step)
         reached = reach(tests)
         every.update({source.path: source for source in tests.values()})
-        run.update({tests[place].path: tests[place] for place in reached.run})
+        run.update({source.path: source for source in reached.run})
         used.update(tests[place].path for place in reached.named)
         findings += script_faults(tests, reached, f"{step.tests[-1] if step.tests else 'tests'}/test.sh")
         findings += python_faults(tests, reached)
-        findings += network_faults(tests, reached)
+        findings += network_faults(reached.run)
         findings += instruction_faults(step)
-        for fault, newer in syntax_faults(tests, reached):
+        for fault, newer in syntax_faults(reached.run):
             (notes if newer and task.environment.root != "host" else findings).append(fault)
         for fault, sure in name_faults(task, step, tests, reached, around):
             (findings if sure else notes).append(fault)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from bakeoff.checks.validate.hosts import loopback, loopback_port
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
-from bakeoff.checks.validate.shell import Command, parse_shell
-from bakeoff.checks.validate.shell_values import commands_in, program, resolved, variables
+from bakeoff.checks.validate.python_starts import started
+from bakeoff.checks.validate.shell import Command
+from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.texts import ANY, words
 
 _PATH = re.compile(r"/[\w.@+-]+(?:/[\w.@+ -]+)*/?")
 _RELATIVE = re.compile(r"[\w-]+(?:/[\w.-]+)*\.[A-Za-z]\w{0,5}")
@@ -41,7 +42,6 @@ _SAYING = words(
     "print fail append add join Path PurePath PosixPath PurePosixPath startswith endswith replace split index find count get "
     "relative_to is_relative_to match fullmatch search sub findall compile dumps loads format skip"
 )
-_STARTING = words("run Popen call check_call check_output system popen getoutput create_subprocess_exec")
 _LISTENING = re.compile(
     r"\bbind\s*\(|HTTPServer\b|TCPServer|http\.server|\bnc -\w*l|socat|runserver|create_server|start_server|uvicorn|serve_forever"
 )
@@ -65,12 +65,10 @@ class Looks:
     def add(self, source: Source) -> None:
         """Read one more file that is run."""
         self.listens = self.listens or bool(_LISTENING.search(source.text))
-        if source.kind == "shell":
-            self._shell(source, source.commands, 0)
-        elif source.kind == "python":
-            for node in source.python.nodes:
-                if isinstance(node, ast.Call):
-                    self._call(source, node)
+        self._commands(source, source.commands)
+        for node in source.python.nodes:
+            if isinstance(node, ast.Call):
+                self._call(source, node)
 
     def _look(self, text: str, source: Source, line: int, *, needed: bool = True) -> None:
         if _PATH.fullmatch(text):
@@ -85,28 +83,21 @@ class Looks:
 
     # ---- shell ----
 
-    def _shell(self, source: Source, commands: Sequence[Command], line: int) -> None:
-        known = variables(commands)
+    def _commands(self, source: Source, commands: Sequence[Command]) -> None:
         folder = ""
         for command in commands:
-            said = [resolved(word, known) for word in command.words]
-            at = line or command.line
             for target in command.reads:
-                self._look(resolved(target, known), source, at)
+                self._look(target, source, command.line)
             for target in command.writes:
-                self._give(_absolute(resolved(target, known), folder))
-            ran = program(said)
+                self._give(_absolute(target, folder))
             if command.words[:1] == ("cd",):
-                folder = said[1] if len(said) > 1 and command.always and said[1].startswith(self.workdir) else ""
-            self._settings(command, known)
-            if ran:
-                self._words(ran, source, at, folder)
-
-    def _settings(self, command: Command, known: Mapping[str, str]) -> None:
-        for name, value in command.assigns:
-            text = resolved(value, known)
-            if "PORT" in name and text.isdigit() and command.words and len(text) < 6:
-                self.own_ports.add(int(text))
+                into = command.words[1] if len(command.words) > 1 and command.always else ""
+                folder = into if into.startswith(self.workdir) else ""
+            for name, value in command.assigns:
+                if "PORT" in name and value.isdigit() and command.words and len(value) < 6:
+                    self.own_ports.add(int(value))
+            if ran := program(command.words):
+                self._words(ran, source, command.line, folder)
 
     def _words(self, ran: Sequence[str], source: Source, line: int, folder: str) -> None:
         name = ran[0].rpartition("/")[2]
@@ -161,9 +152,9 @@ class Looks:
     def _call(self, source: Source, node: ast.Call) -> None:
         name = called(node).rpartition(".")[2]
         value = source.python.value
-        receiver = value(node.func.value) if isinstance(node.func, ast.Attribute) else "*"
-        if name in _STARTING and node.args:
-            self._starts(source, node)
+        receiver = value(node.func.value) if isinstance(node.func, ast.Attribute) else ANY
+        if commands := started(source.python, node):
+            self._commands(source, commands)
             return
         if name in _MAKES or (name == "open" and _writes(node)):
             self._give(receiver)
@@ -177,20 +168,15 @@ class Looks:
             if name.startswith("copy"):
                 for argument in node.args[1:]:
                     self._give(value(argument))
-            self._connection(source, node)
-        else:
-            self._connection(source, node)
-        for argument in node.args if name not in _SAYING and not name.startswith("assert") else ():
-            text = value(argument)
-            if text.startswith(self.workdir + "/") and " " not in text and not text.endswith("."):
-                self._look(text, source, node.lineno, needed=False)
-        for argument in node.args:
-            port = loopback_port(value(argument))
-            if port is not None:
+        for text in map(value, node.args):
+            if (port := loopback_port(text)) is not None:
                 self.ports.setdefault(port, (source.path, node.lineno))
+            said = name in _SAYING or name.startswith("assert") or " " in text or text.endswith(".")
+            if text.startswith(self.workdir + "/") and not said:
+                self._look(text, source, node.lineno, needed=False)
+        self._connection(source, node, name)
 
-    def _connection(self, source: Source, node: ast.Call) -> None:
-        name = called(node).rpartition(".")[2]
+    def _connection(self, source: Source, node: ast.Call, name: str) -> None:
         value = source.python.value
         pair: list[ast.expr] = []
         if name in ("create_connection", "connect", "connect_ex") and node.args and isinstance(node.args[0], ast.Tuple):
@@ -201,21 +187,6 @@ class Looks:
             number = value(pair[1])
             if re.fullmatch(r"\d{2,5}", number):
                 self.ports.setdefault(int(number), (source.path, node.lineno))
-
-    def _starts(self, source: Source, node: ast.Call) -> None:
-        first = node.args[0]
-        value = source.python.value
-        if isinstance(first, ast.List | ast.Tuple):
-            said = ["python3" if _is_python(item) else value(item) for item in first.elts]
-            said = program(said)
-            if said:
-                self._words(said, source, node.lineno, "")
-        elif (text := value(first)) != "*":
-            self._shell(source, commands_in(parse_shell(text).commands), node.lineno)
-
-
-def _is_python(item: ast.expr) -> bool:
-    return isinstance(item, ast.Attribute) and item.attr == "executable"
 
 
 def _writes(node: ast.Call) -> bool:

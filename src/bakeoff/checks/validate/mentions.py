@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import re
 
-from bakeoff.checks.validate.lists import words
-from bakeoff.checks.validate.python_code import ANY, called, docstrings
-from bakeoff.checks.validate.shell_values import program, resolved, variables
+from bakeoff.checks.validate.python_code import called, docstrings
+from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.texts import ANY, glob_matches, stands, words
 
 _PROSE = 64 << 10
 _SUFFIX = re.compile(r"\.[A-Za-z0-9_.]{1,20}")
@@ -40,17 +40,11 @@ class Mentions:
         self._endings = tuple({text for text in self._texts if _SUFFIX.fullmatch(text)})
 
     def _of_shell(self, source: Source) -> None:
-        shell = source.shell
-        if not shell.whole:
+        if not source.shell.whole:
             self._texts.append(source.text)
-        known = variables(shell.commands)
         for command in source.commands:
-            said = [resolved(word, known) for word in command.words]
-            self._texts += said
-            self._texts += [resolved(value, known) for _, value in command.assigns]
-            self._texts += [resolved(word, known) for word in (*command.reads, *command.writes)]
-            self._texts += [command.fed] if command.fed else []
-            ran = program(said)
+            self._texts += command.texts
+            ran = program(command.words)
             takes = ran[0].rpartition("/")[2] not in _TAKES_NO_FILES if ran else False
             if takes and any(word and _EVERYTHING.fullmatch(word) for word in ran[1:]):
                 self.everything = self.everything or not (ran[0] == "find" and "." not in ran and "/tests" not in ran)
@@ -100,9 +94,11 @@ class Mentions:
             self._texts.append(base)
 
     def names(self, place: str) -> bool:
-        """True where this text names the file at ``place`` (a path relative to the folder both are in)."""
-        if self.everything:
-            return True
+        """True where this text names the file at ``place`` (a path relative to the folder both are in), or takes everything there."""
+        return self.everything or self.says(place)
+
+    def says(self, place: str) -> bool:
+        """True where this text has the name of the file, a pattern that fits it, or the name of a folder that it is in."""
         *folders, name = place.split("/")
         stem = name.removesuffix(".py")
         if stem != name and (stem in self.modules or stem in self._exact):
@@ -114,11 +110,6 @@ class Mentions:
         return any(_fits(pattern, place) for pattern in self._patterns)
 
 
-def stands(name: str, text: str) -> bool:
-    """True where ``name`` is in ``text`` as a whole, not as a part of a longer name."""
-    return name in text and bool(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])(?!\.\w)", text))
-
-
 def _pattern(text: str) -> str:
     """The last folder and name of a pattern, every wildcard as ``*``; empty where it says nothing of the name."""
     pattern = re.sub(r"\*+", ANY, re.sub(r"\?|\[[^\]]{0,60}\]", ANY, text))
@@ -128,19 +119,3 @@ def _pattern(text: str) -> str:
 
 def _fits(pattern: str, place: str) -> bool:
     return bool(pattern) and any(glob_matches(pattern, part) for part in place.split("/"))
-
-
-def glob_matches(pattern: str, name: str) -> bool:
-    """True where ``name`` is ``pattern`` with something for each ``*``. Linear, unlike a regular expression."""
-    first, *rest = pattern.split(ANY)
-    if not rest:
-        return pattern == name
-    if not name.startswith(first):
-        return False
-    at = len(first)
-    for part in rest[:-1]:
-        at = name.find(part, at)
-        if at < 0:
-            return False
-        at += len(part)
-    return name.endswith(rest[-1]) and len(name) - len(rest[-1]) >= at

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.looks import Looks
-from bakeoff.checks.validate.mentions import Mentions, stands
+from bakeoff.checks.validate.mentions import Mentions
 from bakeoff.checks.validate.reach import Reach
-from bakeoff.checks.validate.script_checks import Fault
-from bakeoff.checks.validate.sources import Source, Sources
+from bakeoff.checks.validate.sources import Fault, Source, Sources
+from bakeoff.checks.validate.texts import stands, words
 from bakeoff.tasks.model import Step, Task
 
 _NOT_THEIRS = re.compile(
@@ -43,8 +42,6 @@ class Surroundings:
         self.texts = [source.text for source in found.values() if source.kind != "binary"]
         self.texts += list(task.environment.env.values())
         self._mentions = [Mentions(source) for source in found.values() if source.kind != "binary"]
-        for mentions in self._mentions:
-            mentions.everything = False
         image_alone = task.environment.root == "image" and task.environment.dockerfile is None
         making = [source.text for source in found.values() if source.name in ("Dockerfile", "setup.sh")]
         archived = any(_ARCHIVE.fullmatch(name) for name in self.names)
@@ -52,7 +49,7 @@ class Surroundings:
 
     def has(self, path: str) -> bool:
         name = path.rpartition("/")[2]
-        return name in self.names or any(mentions.names(name) for mentions in self._mentions)
+        return name in self.names or any(mentions.says(name) for mentions in self._mentions)
 
     def says(self, number: int) -> bool:
         return any(stands(str(number), text) for text in self.texts)
@@ -65,8 +62,8 @@ def name_faults(
     before = task.steps[: task.steps.index(step) + 1]
     told = "\n".join(earlier.instruction for earlier in before)
     looks = Looks(task.environment.workdir)
-    for place in sorted(reached.run):
-        looks.add(tests[place])
+    for source in reached.run:
+        looks.add(source)
     for path, (file, line) in looks.paths.items():
         if _theirs(path, looks) and not named(path, looks.workdir, told) and not around.has(path):
             message = f"looks at {path}, which neither the instruction nor the environment names"

@@ -6,11 +6,11 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
-from bakeoff.checks.validate.script_checks import Fault
+from bakeoff.checks.validate.python_starts import started
 from bakeoff.checks.validate.shell_values import program
-from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.sources import Fault, Source
+from bakeoff.checks.validate.texts import words
 
 NOT_EVERYWHERE = words(
     "git make gcc cc g++ clang cmake ninja curl wget jq yq sqlite3 nginx apache2 httpd node npm npx python3 python pip pip3 ruby php "
@@ -23,7 +23,7 @@ NOT_EVERYWHERE = words(
 
 _SAME = (words("gcc cc"), words("python python3"), words("pip pip3"), words("node npm npx"), words("cron crontab"))
 _NAME = re.compile(r"[^\s<>=!~]+")
-_STARTING = words("run Popen call check_call check_output")
+_STARTING = ("subprocess.", "os.")
 
 
 def need_faults(files: Mapping[str, Source], needs: tuple[str, ...]) -> Iterator[Fault]:
@@ -37,22 +37,15 @@ def need_faults(files: Mapping[str, Source], needs: tuple[str, ...]) -> Iterator
                 seen.add(name)
                 message = f"calls {name}, which not every machine has"
                 wanted = f'wanted "{name}" in needs of [metadata.bakeoff]'
-                yield path, f"line {line}", f"{message}; {wanted}"
+                yield files[path].fault(line, f"{message}; {wanted}")
 
 
 def _calls(source: Source) -> Iterator[tuple[str, int]]:
-    if source.kind == "shell":
-        yield from _of_shell(source)
-    elif source.kind == "python":
-        for node in source.python.nodes:
-            if isinstance(node, ast.Call) and called(node).rpartition(".")[2] in _STARTING and node.args:
-                first = node.args[0]
-                if isinstance(first, ast.List | ast.Tuple) and first.elts and isinstance(first.elts[0], ast.Constant):
-                    yield str(first.elts[0].value)[:100], node.lineno
-
-
-def _of_shell(source: Source) -> Iterator[tuple[str, int]]:
-    shell = source.shell
+    """The names of commands, with the lines that call them."""
+    for node in source.python.nodes:
+        if isinstance(node, ast.Call) and called(node).startswith(_STARTING):
+            for command in started(source.python, node):
+                yield from ((name, command.line) for name in program(command.words)[:1])
     optional: set[str] = set()
     for command in source.commands:
         ran = program(command.words)
@@ -62,5 +55,5 @@ def _of_shell(source: Source) -> Iterator[tuple[str, int]]:
             # A script that asks first has a way without it.
             optional.update(ran[1:])
         name = re.sub(r"^/(usr/)?s?bin/", "", ran[0])
-        if "/" not in name and name not in shell.functions and name not in optional:
+        if "/" not in name and name not in source.shell.functions and name not in optional:
             yield name, command.line

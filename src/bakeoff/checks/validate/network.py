@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from bakeoff.checks.validate.fetching import fetches
 from bakeoff.checks.validate.hosts import outside, outside_url
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.python_code import called
-from bakeoff.checks.validate.reach import Reach
-from bakeoff.checks.validate.script_checks import Fault
-from bakeoff.checks.validate.shell import parse_shell
-from bakeoff.checks.validate.shell_values import commands_in, resolved, variables
-from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.python_starts import started
+from bakeoff.checks.validate.sources import Fault, Source
+from bakeoff.checks.validate.texts import words
 
 _INSTALLERS = words("curl wget aria2c http https git ssh scp rsync nc ncat telnet ping")
-_STARTING = words("run Popen call check_call check_output system popen getoutput getstatusoutput")
 _VERBS = words("get post put patch delete head options request stream")
 _RECEIVERS = words("requests httpx session client sess http aiohttp")
 _OPENERS = words("urlopen urlretrieve Request")
@@ -26,14 +22,11 @@ _MOCKED = re.compile(r"\b(responses|requests_mock|respx|httpretty|vcr|mock|monke
 _EXPECTED = words("raises assertRaises assertRaisesRegex suppress")
 
 
-def network_faults(tests: Mapping[str, Source], reached: Reach) -> Iterator[Fault]:
-    """Each place where the tests get something from outside the sandbox."""
-    for place in sorted(reached.run):
-        source = tests[place]
-        if source.kind == "shell":
-            yield from _of_shell(source)
-        elif source.kind == "python" and source.python.tree is not None:
-            yield from _of_python(source)
+def network_faults(run: Iterable[Source]) -> Iterator[Fault]:
+    """Each place where the files that are run get something from outside the sandbox."""
+    for source in run:
+        yield from _of_shell(source)
+        yield from _of_python(source)
 
 
 def told(command: str) -> str:
@@ -44,16 +37,11 @@ def told(command: str) -> str:
 
 
 def _of_shell(source: Source) -> Iterator[Fault]:
-    known = variables(source.shell.commands)
     seen: set[int] = set()
-    for command in source.shell.commands:
-        if command.line in seen:
-            continue
-        for inner in commands_in((command,)):
-            if name := fetches([resolved(word, known) for word in inner.words]):
-                seen.add(command.line)
-                yield source.path, f"line {command.line}", told(name)
-                break
+    for command in source.commands:
+        if command.line not in seen and (name := fetches(command.words)):
+            seen.add(command.line)
+            yield source.fault(command.line, told(name))
 
 
 def _of_python(source: Source) -> Iterator[Fault]:
@@ -62,11 +50,12 @@ def _of_python(source: Source) -> Iterator[Fault]:
     for node in source.python.nodes:
         if not isinstance(node, ast.Call) or id(node) in expected:
             continue
-        message = _starts(source, node)
+        fetched = (name for command in started(source.python, node) if (name := fetches(command.words)))
+        message = next(map(told, fetched), "")
         if not message and not mocked and _reaches(source, node):
             message = f"{called(node).lstrip('.')} reaches outside while the tests run; wanted what it fetches in tests/, or a local server"
         if message:
-            yield source.path, f"line {node.lineno}", message
+            yield source.fault(node.lineno, message)
 
 
 def _expected_to_fail(source: Source) -> set[int]:
@@ -81,28 +70,6 @@ def _expected_to_fail(source: Source) -> set[int]:
         )
         for inner in ast.walk(node)
     }
-
-
-def _starts(source: Source, node: ast.Call) -> str:
-    """What is wrong with a command that Python starts."""
-    if called(node).rpartition(".")[2] not in _STARTING or not node.args:
-        return ""
-    first = node.args[0]
-    if isinstance(first, ast.List | ast.Tuple):
-        said = [_word(source, item) for item in first.elts]
-        name = fetches(said)
-        return told(name) if name else ""
-    text = source.python.value(first)
-    for command in commands_in(parse_shell(text).commands) if text != "*" else ():
-        if name := fetches(command.words):
-            return told(name)
-    return ""
-
-
-def _word(source: Source, item: ast.expr) -> str:
-    if isinstance(item, ast.Attribute) and item.attr == "executable":
-        return "python3"
-    return source.python.value(item)
 
 
 def _reaches(source: Source, node: ast.Call) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import cast
 
 from bakeoff.checks.validate.python_code import called, dotted, own
 from bakeoff.checks.validate.python_truth import always_true, cannot_fail, never_true
 from bakeoff.checks.validate.reach import Reach
-from bakeoff.checks.validate.script_checks import Fault
-from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.sources import Fault, Source
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _CHECK = re.compile(r"(test|check|verify|validate|assert|expect|ensure)(_\w+|[A-Z]\w*)|test\w*")
@@ -25,10 +24,7 @@ def python_faults(tests: Mapping[str, Source], reached: Reach) -> Iterator[Fault
     """What is wrong with the Python files among the tests that are run."""
     words = {word for source in tests.values() if source.kind != "binary" for word in _used(source)}
     dynamic = any(_LOOKUPS.search(source.text) for source in tests.values() if source.kind == "python")
-    for place in sorted(reached.run):
-        source = tests[place]
-        if source.kind != "python" or not source.whole or source.python.tree is None:
-            continue
+    for source in reached.run:
         nodes = source.python.nodes
         found: list[Found] = [
             *_empty_tests(nodes, reached),
@@ -39,20 +35,15 @@ def python_faults(tests: Mapping[str, Source], reached: Reach) -> Iterator[Fault
             *(() if dynamic else _uncalled(source, reached, words)),
         ]
         for node, message in sorted(found, key=lambda item: item[0].lineno):
-            yield source.path, f"line {node.lineno}", message
+            yield source.fault(node.lineno, message)
 
 
-def syntax_faults(tests: Mapping[str, Source], reached: Reach) -> Iterator[tuple[Fault, bool]]:
+def syntax_faults(run: Iterable[Source]) -> Iterator[tuple[Fault, bool]]:
     """Files that are no Python; the second value is True where a later Python than this one may read them."""
-    for place in sorted(reached.run):
-        source = tests[place]
-        if source.kind == "python" and source.whole and (broken := source.python.broken) is not None:
-            older = re.match(r"#!.*python2", source.text)
-            if not older:
-                message = (
-                    "not valid Python, so that nothing in this file is checked; wanted a file that Python can read"
-                )
-                yield (source.path, f"line {broken.line}", message), broken.newer
+    message = "not valid Python, so that nothing in this file is checked; wanted a file that Python can read"
+    for source in run:
+        if (broken := source.python.broken) is not None and not re.match(r"#!.*python2", source.text):
+            yield source.fault(broken.line, message), broken.newer
 
 
 Found = tuple[ast.stmt | ast.expr, str]
@@ -85,9 +76,8 @@ def _tests(nodes: Sequence[ast.AST]) -> Iterator[Function]:
 
 
 def _empty_tests(nodes: Sequence[ast.AST], reached: Reach) -> Iterator[Found]:
-    collected = bool(reached.runners & {"pytest", "unittest"})
     for test in _tests(nodes):
-        if collected and any(
+        if reached.collects and any(
             _name(decorator) in ("pytest.mark.skip", "unittest.skip") for decorator in test.decorator_list
         ):
             yield test, f"the test {test.name} is always skipped; wanted a test that runs, or none"
@@ -164,14 +154,8 @@ def _unreached(nodes: Sequence[ast.AST]) -> Iterator[Found]:
 
 def _leaves(statement: ast.stmt) -> str:
     match statement:
-        case ast.Return():
-            return "return"
-        case ast.Raise():
-            return "raise"
-        case ast.Continue():
-            return "continue"
-        case ast.Break():
-            return "break"
+        case ast.Return() | ast.Raise() | ast.Continue() | ast.Break():
+            return type(statement).__name__.lower()
         case ast.Expr(value=ast.Call(func=ast.Name() | ast.Attribute(value=ast.Name()) as func)):
             name = dotted(func)
             return name if name in _ENDING_CALLS else ""
@@ -258,10 +242,9 @@ def _used(source: Source) -> set[str]:
 def _uncalled(source: Source, reached: Reach, words: set[str]) -> Iterator[Found]:
     if source.python.tree is None:
         return
-    runner = bool(reached.runners & {"pytest", "unittest"})
     for item in source.python.tree.body:
         if not isinstance(item, Function) or item.decorator_list or not _CHECK.fullmatch(item.name):
             continue
-        if item.name in words or (runner and item.name.startswith("test")) or item.name == "test":
+        if item.name in words or (reached.collects and item.name.startswith("test")) or item.name == "test":
             continue
         yield item, f"{item.name} looks like a check, and nothing calls it; wanted a call, or the function removed"

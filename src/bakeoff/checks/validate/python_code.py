@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-ANY = "*"
-"""What stands in a text for the parts of it that only running the program would tell."""
+from bakeoff.checks.validate.texts import ANY
+
 _DEPTH = 20
 _LONGEST = 1024
 _PATHS = ("Path", "PurePath", "PosixPath", "PurePosixPath")
@@ -110,13 +110,13 @@ class Python:
         name = called(node)
         last = name.rpartition(".")[2]
         args = node.args
-        if name.rpartition(".")[2] in _PATHS or name.endswith("path.join"):
+        if last in _PATHS or name.endswith("path.join"):
             return joined(*(self._value(arg, depth) for arg in args)) if args else ANY
         if last in _SAME and args:
             return self._value(args[0], depth)
         if last == "dirname" and args:
             return _parent(self._value(args[0], depth))
-        if last in ("getenv", "environ.get") or name.endswith("environ.get"):
+        if last == "getenv" or name.endswith("environ.get"):
             return self._value(args[1], depth) if len(args) > 1 else ANY
         if isinstance(node.func, ast.Attribute):
             inner = self._value(node.func.value, depth)

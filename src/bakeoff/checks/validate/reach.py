@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.mentions import Mentions
 from bakeoff.checks.validate.python_code import called
 from bakeoff.checks.validate.shell import Command
-from bakeoff.checks.validate.shell_values import program, resolved, variables
+from bakeoff.checks.validate.shell_values import program
 from bakeoff.checks.validate.sources import Source
+from bakeoff.checks.validate.texts import words
 
 ENTRIES = ("test.sh", "test.bat")
 _INTERPRETER = re.compile(r"(python|pypy)[\d.]*|(ba|da|a|z)?sh|uv|uvx|poetry|coverage|\.|source|pytest|py\.test")
@@ -26,15 +26,25 @@ _OTHER_RUNNERS = words(
     "npm npx jest vitest mocha cargo go make mvn gradle ctest bats prove phpunit rspec rake tox nox "
     "behave robot yarn pnpm deno bun dotnet stack cabal "
 )
+_FILE_OR_MODULE = re.compile(r".*\.py.*|[A-Za-z_][\w.]*\.[A-Za-z_]\w*", re.DOTALL)
 _FOR_PYTEST = frozenset(("conftest.py", "pytest.ini", "pyproject.toml", "setup.cfg", "tox.ini", ".coveragerc"))
 
 
-class Reach(Struct, frozen=True):
-    """Places in ``/tests``: ``run`` as programs, ``named`` by something that is run or named itself. ``runners``: what collects tests."""
+_COLLECTORS = {"pytest": words("pytest py.test"), "unittest": words("unittest")}
+_COLLECTING = {
+    "pytest": re.compile(r"pytest\.main|[\"']pytest[\"']"),
+    "unittest": re.compile(r"unittest\.main|[\"']unittest[\"']|TestLoader|TextTestRunner"),
+}
 
-    run: frozenset[str]
+
+class Reach(Struct, frozen=True):
+    """What happens to the files in ``/tests``: ``run`` are those run as programs, by their place there; ``named`` the places of those
+    that something names which is run or named itself. ``collects``: pytest or unittest look for tests by themselves.
+    """
+
+    run: tuple[Source, ...]
     named: frozenset[str]
-    runners: frozenset[str]
+    collects: bool
 
 
 def reach(tests: Mapping[str, Source]) -> Reach:
@@ -62,28 +72,22 @@ def reach(tests: Mapping[str, Source]) -> Reach:
                 named.add(place)
                 # What it starts itself counts only now.
                 pending.append(place)
-    return Reach(frozenset(run), frozenset(named), frozenset(runners))
+    return Reach(tuple(tests[place] for place in sorted(run)), frozenset(named), bool(runners & _COLLECTORS.keys()))
 
 
 def _runners(tests: Mapping[str, Source]) -> set[str]:
     """Tools named anywhere in the tests that find test files by themselves."""
     found: set[str] = set()
     for source in tests.values():
-        if source.kind == "shell":
-            for command in source.commands:
-                for word in command.words:
-                    name = re.split(r"[=<>\[@]", word.rpartition("/")[2], maxsplit=1)[0]
-                    found.update({"pytest"} if name in ("pytest", "py.test") else ())
-                    found.update({"unittest"} if name == "unittest" else ())
-                ran = program(command.words)
-                if ran and ran[0].rpartition("/")[2] in _OTHER_RUNNERS:
-                    found.add("other")
-        elif source.kind == "python":
-            found.update(name for name in ("pytest", "unittest") if f"{name}.main" in source.text)
-            found.update({"pytest"} if re.search(r"[\"']pytest[\"']", source.text) else ())
-            found.update(
-                {"unittest"} if re.search(r"TestLoader|TextTestRunner|[\"']unittest[\"']", source.text) else ()
-            )
+        for command in source.commands:
+            # As ``uvx --with pytest==8`` and ``python -m pytest`` name it.
+            said = {re.split(r"[=<>\[@]", word.rpartition("/")[2], maxsplit=1)[0] for word in command.words}
+            found |= {name for name, words in _COLLECTORS.items() if said & words}
+            ran = program(command.words)
+            if ran and ran[0].rpartition("/")[2] in _OTHER_RUNNERS:
+                found.add("other")
+        if source.kind == "python":
+            found |= {name for name, pattern in _COLLECTING.items() if pattern.search(source.text)}
     return found
 
 
@@ -92,7 +96,7 @@ def _collected(place: str, source: Source, runners: set[str]) -> bool:
     name = place.rpartition("/")[2]
     if "other" in runners and source.place in ENTRIES:
         return not name.endswith((".txt", ".json", ".csv")) and name not in ENTRIES
-    if not runners & {"pytest", "unittest"} or source.place not in ENTRIES:
+    if not runners & _COLLECTORS.keys() or source.place not in ENTRIES:
         return False
     if name in _FOR_PYTEST:
         return True
@@ -103,47 +107,36 @@ def _on_a_folder(source: Source) -> bool:
     """True where pytest or unittest is called on a folder (or on nothing, which is the working directory)."""
     if source.kind != "shell":
         return True
-    known = variables(source.shell.commands)
     for command in source.commands:
-        said = [resolved(word, known) for word in command.words]
-        at = next(
-            (i for i, word in enumerate(said) if word.rpartition("/")[2] in ("pytest", "py.test", "unittest")), -1
-        )
-        if at < 0:
-            continue
-        files = [
-            word for word in said[at + 1 :] if ".py" in word or re.fullmatch(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*", word)
-        ]
-        if not files:
+        names = [word.rpartition("/")[2] for word in command.words]
+        at = next((at for at, name in enumerate(names) if any(name in known for known in _COLLECTORS.values())), None)
+        if at is not None and not any(_FILE_OR_MODULE.fullmatch(word) for word in command.words[at + 1 :]):
             return True
     return not source.shell.whole
 
 
 def _started(source: Source) -> set[str]:
     """Names of files that this one runs as programs."""
-    if source.kind == "shell":
-        known = variables(source.shell.commands)
-        return {name for command in source.commands for name in _programs(command, known)}
-    if source.kind == "python":
-        return {name for node in source.python.nodes if isinstance(node, ast.Call) for name in _of_call(source, node)}
-    return set()
+    calls = (node for node in source.python.nodes if isinstance(node, ast.Call))
+    return {name for command in source.commands for name in _programs(command)} | {
+        name for call in calls for name in _of_call(source, call)
+    }
 
 
-def _programs(command: Command, known: Mapping[str, str]) -> Iterable[str]:
-    ran = program([resolved(word, known) for word in command.words])
+def _programs(command: Command) -> Iterable[str]:
+    ran = program(command.words)
     if not ran:
         return ()
     name = ran[0].rpartition("/")[2]
     if _INTERPRETER.fullmatch(name) or any(word.rpartition("/")[2] == "pytest" for word in ran):
-        return {re.split(r"::", word)[0].rpartition("/")[2] for word in ran[1:]} | _modules(ran)
+        return {word.partition("::")[0].rpartition("/")[2] for word in ran[1:]} | _modules(ran)
     return {name}
 
 
 def _modules(ran: list[str]) -> set[str]:
     """Files of ``python -m NAME`` and ``-m unittest NAME``."""
-    return {f"{word.rpartition('.')[2]}.py" for word in ran if re.fullmatch(r"[A-Za-z_][\w.]*", word)} | {
-        f"{word.partition('.')[0]}.py" for word in ran if re.fullmatch(r"[A-Za-z_][\w.]*", word)
-    }
+    dotted = [word.split(".") for word in ran if re.fullmatch(r"[A-Za-z_][\w.]*", word)]
+    return {f"{name}.py" for parts in dotted for name in (parts[0], parts[-1])}
 
 
 def _of_call(source: Source, node: ast.Call) -> Iterable[str]:

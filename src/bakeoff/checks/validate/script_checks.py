@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from bakeoff.checks.validate.lists import words
 from bakeoff.checks.validate.reach import Reach
-from bakeoff.checks.validate.shell import Command, Shell
-from bakeoff.checks.validate.shell_values import program, resolved, variables
-from bakeoff.checks.validate.sources import Source
-
-Fault = tuple[str, str, str]
-"""A file of the task, a field in it, and what is wrong."""
+from bakeoff.checks.validate.shell import Command
+from bakeoff.checks.validate.shell_values import program
+from bakeoff.checks.validate.sources import Fault, Source
+from bakeoff.checks.validate.texts import words
 
 _REWARD = re.compile(r"reward\.(txt|json)")
 _NAMED = re.compile(rb"reward\W{0,4}\.?\W{0,4}(txt|json)|/logs/verifier")
@@ -39,9 +36,8 @@ def script_faults(tests: Mapping[str, Source], reached: Reach, shown: str) -> It
     if not any(writes_reward(source) for source in tests.values()):
         message = "nothing in the tests writes /logs/verifier/reward.txt or reward.json, so no run can have a reward"
         yield script.path, "", f"{message}; wanted a line that writes 1 where the checks hold, and 0 where not"
-    for place in sorted(reached.run):
-        source = tests[place]
-        if source.kind == "shell" and source.shell.whole:
+    for source in reached.run:
+        if source.shell.whole:
             yield from _after_exit(source)
     yield from _always_one(script, tests)
 
@@ -60,13 +56,10 @@ def writes_reward(source: Source) -> bool:
     """False where the file surely never writes a reward."""
     if source.kind != "shell" or not source.shell.whole or not source.whole:
         return bool(_NAMED.search(source.data)) or (b"reward" in source.data and b"verifier" in source.data)
-    known = variables(source.shell.commands)
     for command in source.commands:
-        said = [resolved(word, known) for word in command.words]
-        texts = [*said, *command.writes, command.fed, *(value for _, value in command.assigns)]
-        if any(_REWARD.search(text) or _REWARD.search(resolved(text, known)) for text in texts):
+        if any(_REWARD.search(text) for text in command.texts):
             return True
-        ran = program(said)
+        ran = program(command.words)
         if ran and ran[0] not in _NO_WRITER and any(_FOLDER.fullmatch(word) for word in ran[1:]):
             return True
     return False
@@ -81,7 +74,7 @@ def _after_exit(source: Source) -> Iterator[Fault]:
         reads_itself = any(_SELF_READING.search(word) for earlier in commands[:index] for word in earlier.words)
         if after is not None and not after.nested and not reads_itself:
             what = f"never runs: the script ends at the {command.words[0]} in line {command.line}"
-            yield source.path, f"line {after.line}", f"{what}; wanted that line after the checks, or these removed"
+            yield source.fault(after.line, f"{what}; wanted that line after the checks, or these removed")
         return
 
 
@@ -95,31 +88,30 @@ def _always_one(script: Source, tests: Mapping[str, Source]) -> Iterator[Fault]:
     """A reward of 1 that is written at the end whatever happened before it."""
     if script.kind != "shell" or not script.shell.whole:
         return
-    shell = script.shell
-    known = variables(shell.commands)
+    commands = script.commands
     writes = [
         (index, command)
-        for index, command in enumerate(shell.commands)
-        if any(_REWARD.search(resolved(target, known)) for target in command.writes)
+        for index, command in enumerate(commands)
+        if any(_REWARD.search(target) for target in command.writes)
     ]
-    if not writes or _may_stop(shell):
+    if not writes or _may_stop(commands):
         return
     index, last = writes[-1]
     others = [source for source in tests.values() if source is not script and b"reward" in source.data]
-    later = shell.commands[index + 1 :]
-    if others or not last.always or last.joined == "|" or not _writes_one(last, known):
+    later = commands[index + 1 :]
+    if others or not last.always or last.joined == "|" or not _writes_one(last):
         return
-    if any("reward" in text for command in later for text in (*command.words, *command.writes, command.fed)):
+    if any("reward" in text for command in later for text in command.texts):
         return
-    if any(program(command.words)[:1] in (["cp"], ["mv"], ["tee"]) for command in shell.commands):
+    if any(program(command.words)[:1] in (["cp"], ["mv"], ["tee"]) for command in commands):
         return
     message = "writes 1 whatever was found before it, so that everything passes"
-    yield script.path, f"line {last.line}", f"{message}; wanted 1 only where every check holds, and 0 otherwise"
+    yield script.fault(last.line, f"{message}; wanted 1 only where every check holds, and 0 otherwise")
 
 
-def _may_stop(shell: Shell) -> bool:
+def _may_stop(commands: Iterable[Command]) -> bool:
     """True where something could end the script before its end."""
-    for command in shell.commands:
+    for command in commands:
         if not command.words:
             continue
         if command.words[0] in _LEAVES and not (command.words[0] == "exec" and len(command.words) == 1):
@@ -131,10 +123,10 @@ def _may_stop(shell: Shell) -> bool:
     return False
 
 
-def _writes_one(command: Command, known: Mapping[str, str]) -> bool:
+def _writes_one(command: Command) -> bool:
     if command.words[:1] not in (("echo",), ("printf",)):
         return False
-    said = [resolved(word, known) for word in command.words[1:] if not re.fullmatch(r"-[neE]+", word)]
+    said = [word for word in command.words[1:] if not re.fullmatch(r"-[neE]+", word)]
     if command.words[0] == "printf" and said[:1] in (["%s"], ["%s\\n"]):
         said = said[1:]
     return bool(_ONE.fullmatch(" ".join(said)))

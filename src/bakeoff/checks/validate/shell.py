@@ -44,6 +44,11 @@ class Command(Struct, frozen=True):
     fed: str = ""
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that it says."""
+        return (*self.words, *(value for _, value in self.assigns), *self.reads, *self.writes, self.fed)
+
+    @property
     def always(self) -> bool:
         """True where it runs whenever the script gets there."""
         return not (self.depth or self.joined in ("&&", "||") or self.function or self.nested)
@@ -212,12 +217,9 @@ class _Block:
             return True
         if self.until and not self.stack:
             return False
-        if self.until:
-            # A parenthesis that no open command explains: what was read is unsure, but this is where it ends.
-            self.reader.whole = False
-            return False
+        # A parenthesis that no open command explains: what was read is unsure, but a substitution ends here.
         self.reader.whole = False
-        return True
+        return not self.until
 
     def _pattern(self) -> None:
         """Step over the pattern of a case, up to its parenthesis, or over the ``esac``."""
@@ -241,12 +243,12 @@ class _Block:
         start = reader.at
         if self.draft is None or not (self.draft.words or self.draft.assigns):
             raw = _NAME.match(reader.text, start)
-            bare = raw[0].strip() if raw else reader.text[start : start + 1]
-            if self._reserved(bare) or self._assignment(start):
+            if self._reserved(raw[0].strip() if raw else reader.text[start : start + 1]):
                 return
         draft = self._start()
-        if (match := _ASSIGN.match(reader.text, start)) and not draft.words:
-            self._assignment(start)
+        match = _ASSIGN.match(reader.text, start)
+        if match and not draft.words:
+            self._assignment(match)
             return
         draft.words.append(reader.word())
         if reader.at == start:
@@ -272,11 +274,8 @@ class _Block:
         else:
             self._start().words.append(reader.word())
 
-    def _assignment(self, start: int) -> bool:
+    def _assignment(self, match: re.Match[str]) -> None:
         reader = self.reader
-        match = _ASSIGN.match(reader.text, start)
-        if not match:
-            return False
         draft = self._start()
         reader.at = match.end()
         if reader.text.startswith("(", reader.at):
@@ -284,7 +283,6 @@ class _Block:
                 draft.assigns.append((match[1], value))
         else:
             draft.assigns.append((match[1], reader.word()))
-        return True
 
     def _array(self) -> list[str]:
         reader = self.reader

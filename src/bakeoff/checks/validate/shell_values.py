@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from bakeoff.checks.validate.shell import Command, parse_shell
 from bakeoff.checks.validate.shell_words import HERE, SUBSTITUTED
+from bakeoff.checks.validate.texts import ANY
 
-ANY = "*"
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?[-=]([^{}$]*))?\}|([A-Za-z_]\w*)|\{[^{}]*\}|[0-9@*#?$!-])")
 _SETTING = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _DECLARING = ("export", "local", "readonly", "declare", "typeset")
@@ -62,14 +64,12 @@ def resolved(word: str, known: Mapping[str, str]) -> str:
             return ANY if match[2] is None else match[2]
         return value
 
-    if HERE in word:
-        word = word.replace(HERE, "/tests")
-    word = word.replace(SUBSTITUTED, ANY)
+    text = word.replace(HERE, "/tests").replace(SUBSTITUTED, ANY)
     for _ in range(3):
-        if "$" not in word or len(word) > _LONGEST:
+        if "$" not in text or len(text) > _LONGEST:
             break
-        word = _VARIABLE.sub(one, word)
-    return word if len(word) <= _LONGEST else ANY
+        text = _VARIABLE.sub(one, text)
+    return text if len(text) <= max(_LONGEST, len(word)) else ANY
 
 
 def program(words: Sequence[str]) -> list[str]:
@@ -96,7 +96,7 @@ def program(words: Sequence[str]) -> list[str]:
     return rest
 
 
-def inner_script(words: Sequence[str]) -> str | None:
+def _inner_script(words: Sequence[str]) -> str | None:
     """The script in ``sh -c SCRIPT``, ``eval SCRIPT`` or ``su USER -c SCRIPT``."""
     if not words:
         return None
@@ -110,22 +110,27 @@ def inner_script(words: Sequence[str]) -> str | None:
     return None
 
 
-def script_named(words: Sequence[str]) -> str | None:
-    """The script file that a shell or ``.`` is called with."""
-    name = words[0].rpartition("/")[2] if words else ""
-    if name in (*_SHELLS, ".", "source"):
-        for word in words[1:]:
-            if not word.startswith(("-", "+")):
-                return word
-    return None
+def commands_in(commands: Iterable[Command]) -> tuple[Command, ...]:
+    """The commands and those in scripts that they hold as a word (``sh -c '…'``), with their variables replaced."""
+    every = list(_with_inner(commands, 0))
+    known = variables(every)
+    return tuple(
+        replace(
+            command,
+            words=tuple(resolved(word, known) for word in command.words),
+            assigns=tuple((name, resolved(value, known)) for name, value in command.assigns),
+            reads=tuple(resolved(target, known) for target in command.reads),
+            writes=tuple(resolved(target, known) for target in command.writes),
+        )
+        for command in every
+    )
 
 
-def commands_in(commands: Iterable[Command], level: int = 0) -> list[Command]:
-    """The commands and those in scripts that they hold as a word (``sh -c '…'``)."""
-    found: list[Command] = []
+def _with_inner(commands: Iterable[Command], level: int) -> Iterator[Command]:
     for command in commands:
-        found.append(command)
-        script = inner_script(program(command.words))
+        yield command
+        script = _inner_script(program(command.words))
         if script is not None and level < 3:
-            found += commands_in(parse_shell(script).commands, level + 1)
-    return found
+            for inner in _with_inner(parse_shell(script).commands, level + 1):
+                # It runs where the command stands, and when that runs.
+                yield replace(inner, line=command.line, depth=inner.depth + (not command.always))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Literal
 
+from bakeoff.checks.kinds import Kind, kind_of
 from bakeoff.checks.validate.python_code import Python, parse_python
 from bakeoff.checks.validate.shell import Command, Shell, parse_shell
 from bakeoff.checks.validate.shell_values import commands_in
@@ -15,16 +14,16 @@ from bakeoff.tasks.model import Step, Task, TaskFile, read_file
 LIMIT = 512 << 10
 """Bytes of a file that are looked at. Scripts are never that long; data files may be, and then only their start is read."""
 
-Kind = Literal["shell", "python", "other", "binary"]
 
-_SHELL = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+(?:-S\s+)?)?(?:ba|da|k|z|a)?sh\b")
-_PYTHON = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+(?:-S\s+)?)?(?:python|pypy)[\d.]*\b")
+Fault = tuple[str, str, str]
+"""A file of the task, a field in it, and what is wrong."""
 
 
 class Source:
     """One file: ``path`` is relative to the task, ``place`` relative to the folder that it is laid into (``/tests``, say).
 
-    ``text`` has U+FFFD where bytes are not UTF-8. What it holds as shell or Python is worked out when it is asked for, once.
+    ``text`` has U+FFFD where bytes are not UTF-8. ``commands`` and ``python`` are empty for a file that is no script of theirs, or
+    is too long; they are worked out when they are asked for, once.
     """
 
     def __init__(self, path: str, place: str, data: bytes, *, whole: bool = True) -> None:
@@ -33,7 +32,7 @@ class Source:
         self.data = data
         self.whole = whole
         self.name = place.rpartition("/")[2]
-        self.kind: Kind = _kind(self.name, data)
+        self.kind: Kind = kind_of(self.name, data)
 
     @cached_property
     def text(self) -> str:
@@ -45,23 +44,15 @@ class Source:
 
     @cached_property
     def commands(self) -> tuple[Command, ...]:
-        """The commands of a shell script, with those of scripts that they hold as words."""
-        return tuple(commands_in(self.shell.commands))
+        """The commands of a shell script, with those of scripts that they hold as words, and variables replaced."""
+        return commands_in(self.shell.commands)
 
     @cached_property
     def python(self) -> Python:
         return parse_python(self.text if self.kind == "python" and self.whole else "", f"/tests/{self.place}")
 
-
-def _kind(name: str, data: bytes) -> Kind:
-    # A NUL in a script is an author's slip; a program or an archive has one near its start.
-    if b"\0" in data[:512]:
-        return "binary"
-    if data.startswith(b"#!"):
-        return "python" if _PYTHON.match(data) else "shell" if _SHELL.match(data) else "other"
-    if name.endswith(".py"):
-        return "python"
-    return "shell" if name.endswith((".sh", ".bash")) else "other"
+    def fault(self, line: int, message: str) -> Fault:
+        return self.path, f"line {line}", message
 
 
 def source_of(file: TaskFile, place: str) -> Source | None:
