@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -24,6 +25,12 @@ EVERYTHING = [
 ]
 
 
+def _as_a_shell_would() -> None:
+    """Make the terminal the process's own, and Ctrl-C a thing to be heard: who runs the tests in the background may have it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """``bakeoff ARGS`` with a terminal of its own for all three streams; ``said`` is what it has shown."""
 
@@ -37,7 +44,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_as_a_shell_would,
         )
         os.close(slave)
 

@@ -46,7 +46,7 @@ def test_a_template_whose_tests_need_live_processes_is_judged_only_where_these_l
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_wrong_solution_says_what_is_wrong_with_it_and_lies_over_a_file_of_the_right_one(kind: str) -> None:
     for folder in (TEMPLATES / kind / "wrong").iterdir():
-        files = [path for path in folder.rglob("*") if path.is_file()]
+        files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
         assert sum(path.read_text().count("# Wrong: ") for path in files) == 1, folder
         assert all((TEMPLATES / kind / "solution" / path.relative_to(folder)).is_file() for path in files)
 
