@@ -146,10 +146,12 @@ class Entering:
         async with opener() as box:
             await lay(box)
             tracer = await Watched.start(box, ["/usr/bin/python3", "-m", "inside.entering", "hold"], b"waiting")
-            process = await box.start(["sleep", "0.2"], env=PATH, cwd="/")
+            process = await box.start(
+                ["sleep", "1"], env=PATH, cwd="/"
+            )  # so long that a busy machine's tracer meets it
             await tracer.until(b"held")
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.5):
+                async with asyncio.timeout(1.5):
                     await process.wait()
             async with asyncio.timeout(5):
                 await process.kill()
