@@ -38,9 +38,13 @@ def test_every_solution_passes_and_no_task_is_skipped(tmp_path: Path) -> None:
     assert found["counts"] == {"passed": len(load_dataset("starter").tasks)}
 
 
+QUICK = ("rank-*", "tidy-*", "fix-broken-*", "recover-*", "merge-*")
+"""One of every kind of judge: of data, of a folder, of a live service, of a repository, of a program."""
+
+
 @pytest.mark.timeout(900)
 def test_all_gates_hold(tmp_path: Path) -> None:
-    if os.environ.get("BAKEOFF_CHECKED"):
-        pytest.skip("it takes minutes, and was done on this machine just before")
-    found = bakeoff("check", "starter", "-q", "--format", "json", home=tmp_path)
+    """Of all tasks; of a few where somebody has checked all of them on this machine just before, and says so in BAKEOFF_CHECKED."""
+    some = [word for name in QUICK for word in ("-i", name)] if os.environ.get("BAKEOFF_CHECKED") else []
+    found = bakeoff("check", "starter", "-q", "--format", "json", *some, home=tmp_path)
     assert found["ok"] is True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -83,10 +83,8 @@ async def _look(
             end, results = await run_controls(dataset.tasks, bench, folder, oracles, listener, settings=settings)
             if end.failure:
                 return CheckEnd(None, end.failure)
-            looked["controls"] = {
-                task.ref: judge_controls(task, [item for item in results if item.ref == task.ref], folder)
-                for task in dataset.tasks
-            }
+            by_ref = _by_ref(results)
+            looked["controls"] = {task.ref: judge_controls(task, by_ref[task.ref], folder) for task in dataset.tasks}
         gates = tuple(_gate(name, looked.get(name, {}), dataset) for name in GATES if name in only)
         controls = tuple(as_control(result, folder) for result in sorted(results, key=_order))
         if all(control.ok for control in controls):
@@ -160,9 +158,10 @@ def _evidence(
 ) -> dict[str, TaskEvidence]:
     found: dict[str, TaskEvidence] = {}
     at = now()
+    by_ref = _by_ref(results)
     for task in dataset.tasks:
         controls: dict[str, tuple[str, ...]] = {}
-        mine = [result for result in sorted(results, key=_order) if result.ref == task.ref]
+        mine = by_ref.get(task.ref, [])
         for control in (as_control(result, Path()) for result in mine):
             controls[control.name] = (*controls.get(control.name, ()), control.got)
         found[task.ref] = TaskEvidence(
@@ -175,6 +174,14 @@ def _evidence(
             gates={name: not tasks[task.ref].findings for name, tasks in looked.items()},
             controls=controls,
         )
+    return found
+
+
+def _by_ref(results: Iterable[TrialResult]) -> dict[str, list[TrialResult]]:
+    """The trials of each task, those of one control together, attempt by attempt."""
+    found: dict[str, list[TrialResult]] = {}
+    for result in sorted(results, key=_order):
+        found.setdefault(result.ref, []).append(result)
     return found
 
 

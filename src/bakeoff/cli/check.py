@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from bakeoff.cli.config import use_config
+from bakeoff.cli.config import config_option
 from bakeoff.cli.messages import GATE, HARNESS_FAILED, INTERRUPTED, Choice, error, say
 from bakeoff.errors import InputError, nearest
 
@@ -30,15 +30,7 @@ if TYPE_CHECKING:
 @click.option("--evidence", metavar="DIR", help="Where evidence is put. Default: the dataset's own folder.")
 @click.option("--format", "form", type=Choice(["table", "json"]), default="table", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@click.option(
-    "-c",
-    "--config",
-    metavar="FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=use_config,
-    help="Defaults for options.",
-)
+@config_option
 def command(
     subject: str | None,
     dataset: str | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bakeoff.cli.config import use_config
+from bakeoff.cli.config import config_option
 from bakeoff.cli.messages import GATE, Choice, say
 
 
@@ -25,15 +25,7 @@ from bakeoff.cli.messages import GATE, Choice, say
 @click.option(
     "-o", "--out", default="jobs", show_default=True, metavar="DIR", help="Where jobs are looked for by name."
 )
-@click.option(
-    "-c",
-    "--config",
-    metavar="FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=use_config,
-    help="Defaults for options.",
-)
+@config_option
 def command(
     base: str,
     candidates: tuple[str, ...],

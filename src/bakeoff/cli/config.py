@@ -95,3 +95,15 @@ def _checked(param: click.Parameter, value: object, ctx: click.Context, where: s
     except click.BadParameter as error:
         raise InputError(error.message.rstrip("."), where=where, field=field, found=repr(value)) from None
     return value
+
+
+config_option = click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=use_config,
+    help="Defaults for options.",
+)
+"""``-c FILE``, for every command of ``CONFIGURABLE``."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bakeoff.cli.config import use_config
+from bakeoff.cli.config import config_option
 from bakeoff.cli.messages import Choice, print_json, say
 from bakeoff.errors import InputError
 
@@ -23,15 +23,7 @@ KINDS = ("tasks", "datasets", "agents", "backends", "executors")
 @click.option("--limit", type=int, metavar="N", help="tasks: only the first N.")
 @click.option("--skip-invalid", is_flag=True, help="tasks: leave malformed ones out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
-@click.option(
-    "-c",
-    "--config",
-    metavar="FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=use_config,
-    help="Defaults for options.",
-)
+@config_option
 def command(
     kind: str,
     dataset: tuple[str, ...],

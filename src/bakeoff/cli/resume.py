@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bakeoff.cli.config import use_config
+from bakeoff.cli.config import config_option
 
 
 @click.command("resume", short_help="Finish what is missing of a job; change nothing that is finished.")
@@ -17,15 +17,7 @@ from bakeoff.cli.config import use_config
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@click.option(
-    "-c",
-    "--config",
-    metavar="FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=use_config,
-    help="Defaults for options.",
-)
+@config_option
 def command(job: str, concurrency: int | None, out: str, as_json: bool, quiet: bool) -> int:
     """Run what is missing of JOB, a job folder or a name under --out, and report.
 

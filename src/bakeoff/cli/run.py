@@ -9,7 +9,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from bakeoff.cli.config import use_config
+from bakeoff.cli.config import config_option
 from bakeoff.cli.messages import Choice
 from bakeoff.errors import InputError
 from bakeoff.records.job import AgentRequest, RunRequest
@@ -133,15 +133,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("--dry-run", is_flag=True, help="Print exactly what would run, and do nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@click.option(
-    "-c",
-    "--config",
-    metavar="FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=use_config,
-    help="Defaults for options.",
-)
+@config_option
 @click.pass_context
 def command(ctx: click.Context, **given: object) -> int:
     """Run agents on tasks, and report.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,7 +43,7 @@ class Document:
     draft: Draft
 
 
-class Words:
+class Words(ABC):
     """A place in a script, and how a word is read from there. Commands of substitutions are read by ``commands``."""
 
     def __init__(self, text: str, line: int, level: int) -> None:
@@ -53,12 +54,13 @@ class Words:
         self.whole = True
         self.documents: list[Document] = []
 
+    @abstractmethod
     def commands(self, until: str) -> None:
-        raise NotImplementedError
+        """Read commands from here on, up to ``until`` or the end."""
 
+    @abstractmethod
     def inner(self, text: str) -> Words:
         """A reader of the same kind for a text inside this one."""
-        raise NotImplementedError
 
     def newline(self) -> None:
         """Step over a line's end and the here-documents that follow it."""
