@@ -177,6 +177,13 @@ def test_two_rewards_that_disagree_are_none(tmp_path: Path) -> None:
     assert "disagree" in verdict.detail
 
 
+def test_a_metric_among_several_rewards_may_differ_from_the_one_in_text(tmp_path: Path) -> None:
+    (tmp_path / "reward.txt").write_text("1")
+    (tmp_path / "reward.json").write_text('{"speed": 0.5, "size": 0.25}')
+    verdict = read_reward(tmp_path, "speed")
+    assert (verdict.reward, verdict.fault) == (0.5, "")
+
+
 def test_malformed_json_is_a_fault_beside_good_text(tmp_path: Path) -> None:
     (tmp_path / "reward.txt").write_text("1")
     (tmp_path / "reward.json").write_text('{"reward": 1')

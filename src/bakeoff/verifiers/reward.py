@@ -43,7 +43,8 @@ def read_reward(folder: Path, metric: str | None) -> Verdict:
     reward = choose(rewards, metric)
     if reward is None:
         return Verdict(rewards=rewards, fault="error", detail=f"{name}: {_ambiguous(rewards, metric)}")
-    if any(choose(other, metric) != reward for other in found.values()):
+    mains = {main for named in found.values() if (main := choose(named, None)) is not None}
+    if len(mains) > 1:
         return Verdict(fault="error", detail="reward.json and reward.txt disagree; one of them is not of the tests")
     return Verdict(reward=reward, rewards=rewards)
 
