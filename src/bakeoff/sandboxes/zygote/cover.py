@@ -9,6 +9,8 @@ _MODE = 0o777  # whoever judges may be any user; nobody else gets there
 
 def go_to(pidfd: int, namespace: int) -> None:
     """Enter one namespace of a sandbox for a moment. Raises OSError in words where the sandbox has ended meanwhile."""
+    if pidfd < 0:
+        raise OSError("the sandbox has ended")
     try:
         sys_.setns(pidfd, namespace)
     except ProcessLookupError:
