@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bakeoff.records.run import TraceKind
 from bakeoff.sandboxes.base import Exit, Mount, Sandbox
-from bakeoff.tasks.model import TaskFile
+from bakeoff.tasks.model import McpServer, TaskFile
 
 
 class Needs(Struct, frozen=True):
@@ -32,6 +32,18 @@ class Solution(Struct, frozen=True):
     env: dict[str, str] = {}
 
 
+class Endpoint(Struct, frozen=True):
+    """Where an agent reaches its model. ``bases`` are base URLs by protocol (``openai``, ``anthropic``, ``gemini``), as the
+    usual clients of each want them: OpenAI's ends in ``/v1``, the others have no version. ``key`` is worth nothing outside this
+    trial. ``model`` is the name to ask for, without the provider's.
+    """
+
+    bases: Mapping[str, str]
+    key: str
+    model: str
+    provider: str = ""
+
+
 Emit = Callable[[TraceKind, Mapping[str, str | int | float | bool | None]], None]
 
 
@@ -40,7 +52,9 @@ class AgentContext(Struct, frozen=True, kw_only=True):
 
     ``packet`` and ``artifacts`` are paths as the agent sees them (inside the sandbox, or on this machine for a host agent).
     ``env`` is the whole environment of its command. ``logs`` is a folder of this machine for its output. ``output_limit`` is in bytes, for
-    each stream. The caller owns the deadline and cancels ``run`` when it has passed.
+    each stream. The caller owns the deadline and cancels ``run`` when it has passed. ``endpoint`` is None where no model was asked
+    for. ``skills`` is a folder of the sandbox with the task's skills, None where it has none or they are switched off.
+    ``mcp_servers`` are the task's.
     """
 
     instruction: str
@@ -55,6 +69,9 @@ class AgentContext(Struct, frozen=True, kw_only=True):
     output_limit: int
     emit: Emit
     solution: Solution | None = None
+    endpoint: Endpoint | None = None
+    skills: str | None = None
+    mcp_servers: tuple[McpServer, ...] = ()
 
 
 class AgentClaim(Struct, frozen=True):
