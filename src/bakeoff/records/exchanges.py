@@ -56,7 +56,8 @@ class Exchange(Struct, frozen=True, kw_only=True):
     """A line of ``exchanges.jsonl``.
 
     ``seq`` counts from 1 in the order in which requests came. ``conversation`` groups the requests of one thread of an agent
-    (its first request's digest, shortened). ``path`` comes after the trial's address and the provider's prefix, and keeps its query. ``status`` is None
+    (its first request's digest, shortened). ``path`` comes after the trial's address and the
+    provider's prefix, and keeps its query. ``status`` is None
     when nothing came. ``chunks`` are pairs of microseconds since the request and the end offset in the response.
     ``model_sent`` differs from ``model_requested`` where a mapping asked for that. ``tries`` counts what was sent upstream.
     Secrets are already replaced in everything.
