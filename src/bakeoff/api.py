@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ from bakeoff.errors import InputError
 from bakeoff.executors.base import Executor, Listener
 from bakeoff.executors.job import JobEnd, Silent, missing_trials, run_job, until_stopped
 from bakeoff.files.atomic import write_json
+from bakeoff.gateway.models import absolute_model
 from bakeoff.home import home
 from bakeoff.records.checks import GATES, GateName
 from bakeoff.records.controls import OracleControls
@@ -40,6 +41,7 @@ from bakeoff.trials.plan import (
 
 if TYPE_CHECKING:
     from bakeoff.checks.gates import CheckEnd
+    from bakeoff.records.replayed import ReplayedJob
     from bakeoff.reports.comparison import Comparison
     from bakeoff.reports.facts import JobFacts
     from bakeoff.reports.pairing import JobSide
@@ -104,6 +106,52 @@ async def resume(
             await backend.close()
 
 
+async def replay(
+    path: Path | str,
+    *,
+    datasets: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    match: Literal["strict", "normalised", "sequential"] = "normalised",
+    until: int | None = None,
+    model: str | None = None,
+    model_base_url: str | None = None,
+    concurrency: int | None = None,
+    backend: str | None = None,
+    out: Path | str = "jobs",
+    name: str | None = None,
+    listener: Listener | None = None,
+    signals: bool = False,
+) -> JobEnd:
+    """Run recorded trials again in a new job, answered from their recordings: ``path`` is a job, a trial, a fixture or a tree of them.
+
+    ``datasets`` and ``tasks`` say where the tasks are, if not where the job or the provenance says. ``until`` answers of the main
+    conversation come from the recording, and then ``model`` goes on. Raises InputError as ``run`` does, and where a fixture was
+    recorded with something else than is there now.
+    """
+    from bakeoff.trials.replays import replay_request
+
+    request = replay_request(
+        Path(path),
+        datasets=tuple(datasets),
+        tasks=tuple(tasks),
+        match=match,
+        until=until,
+        models=(model,) if model else (),
+        model_base_url=model_base_url,
+        concurrency=concurrency,
+        backend=backend,
+    )
+    return await run(request, out=out, name=name, listener=listener, signals=signals)
+
+
+def replayed(job: Path | str, *, subject: str = "") -> ReplayedJob:
+    """The trials of a job that replayed, each beside its recording. Raises InputError where the folder is no job."""
+    from bakeoff.reports.replayed import compare_replays
+
+    folder = Path(job)
+    return compare_replays(folder, read_job(folder), subject=subject or str(job))
+
+
 def plan(request: RunRequest, *, name: str | None = None) -> tuple[JobRecord, dict[str, Task]]:
     """What ``run`` would do: the job's record, not written anywhere, and its tasks by ref."""
     job, selection = _planned(request, name)
@@ -124,6 +172,8 @@ def _planned(request: RunRequest, name: str | None) -> tuple[JobRecord, Selectio
             msgspec.structs.replace(agent, files=tuple(os.path.abspath(path) for path in agent.files))
             for agent in request.agents
         ),
+        models=tuple(absolute_model(model) for model in request.models),
+        replay=os.path.abspath(request.replay) if request.replay is not None else None,
         root=os.path.abspath(request.root) if request.root not in (None, "host") else request.root,
         tasks=tuple(os.path.abspath(path) for path in request.tasks),
         datasets=tuple(os.path.abspath(ref) if os.path.isdir(ref) else ref for ref in request.datasets),

@@ -35,19 +35,27 @@ def test_a_dry_run_says_each_trial_and_does_nothing(capsys: pytest.CaptureFixtur
 def test_any_command_line_is_an_agent(capsys: pytest.CaptureFixture[str]) -> None:
     Path("agent.sh").write_text("true\n")
     found = request(
-        capsys, "--agent-cmd", "sh /agent/agent.sh", "--agent-name", "mine", "--agent-files", "agent.sh", "-m", "gpt"
+        capsys,
+        "--agent-cmd",
+        "sh /agent/agent.sh",
+        "--agent-name",
+        "mine",
+        "--agent-files",
+        "agent.sh",
+        "-m",
+        "openai/gpt",
     )
     (agent,) = found.agents
     assert (agent.name, agent.command, agent.where) == ("mine", "sh /agent/agent.sh", "sandbox")
     assert [Path(file).name for file in agent.files] == ["agent.sh"]
-    assert found.models == ("gpt",)
+    assert found.models == ("openai/gpt",)
 
 
 def test_agents_and_models_given_several_times_make_a_matrix(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["-a", "nop", "--agent-cmd", "true", "-m", "one", "-m", "two"]
+    arguments = ["-a", "nop", "--agent-cmd", "true", "-m", "openai/one", "-m", "openai/two"]
     assert main(["run", "-d", "humaneval", "--limit", "1", "--dry-run", "--json", *arguments]) == 0
     job = msgspec.json.decode(capsys.readouterr().out, type=JobRecord)
-    assert sorted(job.configs) == ["command+one", "command+two", "nop+one", "nop+two"]
+    assert sorted(job.configs) == ["command+openai-one", "command+openai-two", "nop+openai-one", "nop+openai-two"]
     assert len(job.plan) == 4
 
 

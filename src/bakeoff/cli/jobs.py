@@ -66,3 +66,15 @@ def find_trials(name: str, out: str) -> tuple[Path, list[TrialResult]]:
         attempts = ", ".join(sorted({str(result.attempt) for result in same_task}))
         raise InputError("no such attempt", where=name, found=str(attempt), wanted=attempts)
     return job, found
+
+
+def find_recorded(name: str, out: str) -> Path:
+    """The folder that ``name`` means to ``replay``: a job, a trial, a fixture, or a tree of them."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if _TRIAL.fullmatch(name) is None:
+        return find_job(name, out)
+    job, trials = find_trials(name, out)
+    paths = sorted({result.path for result in trials})
+    return job / (paths[0] if len(paths) == 1 else Path(paths[0]).parent)

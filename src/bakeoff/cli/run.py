@@ -50,6 +50,12 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     retries: int
     seed: int
     metric: str | None
+    model_base_url: str | None
+    model_option: tuple[str, ...]
+    skills: Literal["on", "off"]
+    budget: tuple[str, ...]
+    replay: str | None
+    match: Literal["strict", "normalised", "sequential"]
     fail_under: float | None
     as_json: bool
     dry_run: bool
@@ -78,7 +84,37 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     "--model",
     multiple=True,
     metavar="MODEL",
-    help="The model's name, for the agent to use. Several make a matrix.",
+    help="PROVIDER/NAME, or scripted:FILE. Several make a matrix.",
+)
+@click.option(
+    "--model-base-url", metavar="URL", help="Where the model is served, in place of its provider: vLLM, llama.cpp."
+)
+@click.option(
+    "--model-option",
+    multiple=True,
+    metavar="K=V",
+    help="temperature, max_tokens, web_search=off, map.ASKED=SENT, or body.KEY=JSON for any other field.",
+)
+@click.option(
+    "--budget",
+    multiple=True,
+    metavar="K=N",
+    help="At most so many requests, tokens or cost_usd in a trial; job.requests and so on in the whole job.",
+)
+@click.option("--replay", metavar="PATH", help="Answer from recorded traffic: a fixture, or a tree of them.")
+@click.option(
+    "--match",
+    type=Choice(["strict", "normalised", "sequential"]),
+    default="normalised",
+    show_default=True,
+    help="How requests are found in what is replayed.",
+)
+@click.option(
+    "--skills",
+    type=Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="Whether agents get the skills that a task brings.",
 )
 @click.option("--env", multiple=True, metavar="NAME", help="A variable of this environment that the agent may see.")
 @click.option(
@@ -192,11 +228,17 @@ def to_request(options: RunOptions) -> RunRequest:
         retries=options.retries,
         seed=options.seed,
         metric=options.metric,
+        model_base_url=options.model_base_url,
+        model_options=_pairs(options.model_option, "--model-option"),
+        skills=options.skills,
+        budgets=options.budget,
+        replay=options.replay,
+        match=options.match,
     )
 
 
 def _agents(options: RunOptions) -> tuple[AgentRequest, ...]:
-    own = _pairs(options.agent_option)
+    own = _pairs(options.agent_option, "--agent-option")
     named = tuple(AgentRequest(name=name, options=own) for name in options.agent)
     if options.agent_cmd is None:
         for value, option in ((options.agent_name, "--agent-name"), (options.agent_files, "--agent-files")):
@@ -218,14 +260,14 @@ def _agents(options: RunOptions) -> tuple[AgentRequest, ...]:
     )
 
 
-def _pairs(given: Sequence[str]) -> dict[str, str]:
+def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in given:
         key, found, value = text.partition("=")
         if not found or not key:
-            raise InputError("not a pair", where="bakeoff run", field="--agent-option", found=repr(text), wanted="K=V")
+            raise InputError("not a pair", where="bakeoff run", field=option, found=repr(text), wanted="K=V")
         if key in pairs:
-            raise InputError("given twice", where="bakeoff run", field="--agent-option", found=repr(key))
+            raise InputError("given twice", where="bakeoff run", field=option, found=repr(key))
         pairs[key] = value
     return pairs
 

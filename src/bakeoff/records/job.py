@@ -50,10 +50,17 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     retries: int = 1
     seed: int = 0
     metric: str | None = None
+    model_base_url: str | None = None
+    model_options: dict[str, str] = {}
+    skills: Literal["on", "off"] = "on"
+    budgets: tuple[str, ...] = ()
+    replay: str | None = None
+    match: Literal["strict", "normalised", "sequential"] = "normalised"
+    until: int | None = None
 
 
 class PlannedTrial(Struct, frozen=True):
-    """A trial that the job consists of. ``path`` is relative to the job's folder."""
+    """A trial that the job consists of. ``path`` is relative to the job's folder; ``fixture`` is the folder that it replays, if it does."""
 
     run_id: str
     task: str
@@ -61,6 +68,7 @@ class PlannedTrial(Struct, frozen=True):
     config: str
     attempt: int
     path: str
+    fixture: str | None = None
 
 
 class LockedTask(Struct, frozen=True):
@@ -72,11 +80,16 @@ class LockedTask(Struct, frozen=True):
 
 
 class LockedConfig(Struct, frozen=True):
-    """A config of the job: the agent and the model as asked for, and the digest of what the agent is made of."""
+    """A config of the job: the agent and the model as asked for, and the digest of what the agent is made of.
+
+    ``model`` is as ``-m`` had it; ``model_digest`` is that of a scripted model's file, empty for all others.
+    """
 
     config: Config
     agent: AgentRequest
     digest: str
+    model: str | None = None
+    model_digest: str = ""
 
 
 class InvalidRecord(Struct, frozen=True):
@@ -100,7 +113,7 @@ class HostFacts(Struct, frozen=True):
 
 
 class JobRecord(Struct, frozen=True, kw_only=True):
-    """``tasks`` is keyed by task ref, ``configs`` by config slug."""
+    """``tasks`` is keyed by task ref, ``configs`` by config slug, ``fixtures`` (their digests) by the folder that is replayed."""
 
     schema_version: str = SCHEMA_VERSION
     job_id: str
@@ -110,6 +123,7 @@ class JobRecord(Struct, frozen=True, kw_only=True):
     datasets: dict[str, str]
     tasks: dict[str, LockedTask]
     configs: dict[str, LockedConfig]
+    fixtures: dict[str, str] = {}
     invalid: tuple[InvalidRecord, ...] = ()
     plan: tuple[PlannedTrial, ...]
     host: HostFacts

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,10 +25,10 @@ from bakeoff.records.job import (
     PlannedTrial,
     RunRequest,
 )
-from bakeoff.records.results import Config
 from bakeoff.records.times import now
 from bakeoff.tasks.datasets import Filters, load_dataset, select
 from bakeoff.tasks.model import Dataset, Task, slug
+from bakeoff.trials.configs import plan_configs
 from bakeoff.trials.environment import check_root, parse_network
 
 
@@ -96,42 +95,6 @@ def _by_ref(tasks: Iterable[Task]) -> dict[str, Task]:
         slugs[task.slug] = task
         found[task.ref] = task
     return found
-
-
-def plan_configs(agents: Sequence[AgentRequest], models: Sequence[str]) -> dict[str, LockedConfig]:
-    """Every agent with every model, by slug. Making each agent once here finds what is wrong with it before anything runs."""
-    if not agents:
-        raise InputError("no agent", wanted="-a NAME, or --agent-cmd COMMAND")
-    configs: dict[str, LockedConfig] = {}
-    for request in agents:
-        agent = make_agent(request)
-        for model in models or (None,):
-            config = Config(
-                agent=agent.name,
-                agent_version=agent.version,
-                model=model,
-                options=request.options,
-                slug=config_slug(agent.name, model, request.options),
-            )
-            if config.slug in configs:
-                raise InputError(
-                    "two configs have one name",
-                    where="--agent",
-                    found=config.slug,
-                    wanted="--agent-name to tell them apart",
-                )
-            configs[config.slug] = LockedConfig(config=config, agent=request, digest=agent.digest)
-    return configs
-
-
-def config_slug(agent: str, model: str | None, options: dict[str, str]) -> str:
-    """How a config is called in paths: agent, model, and a short hash of options where there are any."""
-    parts = [slug(agent)]
-    if model is not None:
-        parts.append(slug(model))
-    if options:
-        parts.append(hashlib.sha256(repr(sorted(options.items())).encode()).hexdigest()[:8])
-    return "+".join(parts)
 
 
 def plan_trials(job_id: str, tasks: Sequence[Task], configs: Sequence[str], attempts: int) -> tuple[PlannedTrial, ...]:
@@ -203,8 +166,8 @@ def _positive(seconds: float | None) -> bool:
 
 def make_job(request: RunRequest, selection: Selection, *, name: str, sandbox: str = "") -> JobRecord:
     """The whole of ``job.json``: request, plan, lock and host facts."""
-    configs = plan_configs(request.agents, request.models)
     job_id = new_job_id()
+    plan = _plan(job_id, request, selection.tasks)
     return JobRecord(
         job_id=job_id,
         name=name,
@@ -212,11 +175,35 @@ def make_job(request: RunRequest, selection: Selection, *, name: str, sandbox: s
         request=request,
         datasets={dataset.name: dataset.digest for dataset in selection.datasets},
         tasks={ref: lock_task(task) for ref, task in selection.tasks.items()},
-        configs=configs,
+        configs=plan.configs,
+        fixtures=plan.fixtures,
         invalid=selection.invalid,
-        plan=plan_trials(job_id, tuple(selection.tasks.values()), tuple(configs), request.attempts),
+        plan=plan.trials,
         host=host_facts(sandbox),
     )
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """``fixtures`` are digests by folder."""
+
+    configs: dict[str, LockedConfig]
+    trials: tuple[PlannedTrial, ...]
+    fixtures: dict[str, str] = {}
+
+
+def _plan(job_id: str, request: RunRequest, tasks: Mapping[str, Task]) -> Plan:
+    if request.replay is not None:
+        from bakeoff.trials.replays import find_recorded, plan_replays
+
+        return Plan(*plan_replays(job_id, request, tasks, find_recorded(request.replay)))
+    configs = plan_configs(
+        request.agents,
+        request.models,
+        skills=request.skills,
+        options=request.model_options,
+        base_url=request.model_base_url,
+    )
+    return Plan(configs, plan_trials(job_id, tuple(tasks.values()), tuple(configs), request.attempts))
 
 
 def lock_task(task: Task) -> LockedTask:
@@ -269,9 +256,8 @@ def check_lock(job: JobRecord, selection: Selection, where: str) -> None:
 
 def _is_its_own(job: JobRecord, selection: Selection) -> bool:
     """Whether configs and plan are those of the request: a resumed job empties and fills the paths that stand there."""
-    tasks = [selection.tasks[ref] for ref in job.tasks]
-    configs = plan_configs(job.request.agents, job.request.models)
-    return job.configs == configs and job.plan == plan_trials(job.job_id, tasks, tuple(configs), job.request.attempts)
+    plan = _plan(job.job_id, job.request, {ref: selection.tasks[ref] for ref in job.tasks})
+    return (job.configs, job.plan, job.fixtures) == (plan.configs, plan.trials, plan.fixtures)
 
 
 def host_facts(sandbox: str = "") -> HostFacts:

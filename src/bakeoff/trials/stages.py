@@ -43,14 +43,6 @@ from bakeoff.verifiers.base import Verdict, VerifyContext
 from bakeoff.verifiers.script import ScriptVerifier
 
 
-class AgentEnd(msgspec.Struct, frozen=True):
-    """How the agent ended; ``outcome`` is None where it ended by itself and well."""
-
-    outcome: Outcome | None = None
-    detail: str = ""
-    claim: AgentClaim = AgentClaim()
-
-
 class StepEnd(msgspec.Struct, frozen=True):
     """``used`` is of the sandbox from its start to the end of this step's agent."""
 
@@ -101,6 +93,7 @@ class Stage:
         self.environment: Environment = task.environment
         self.root = Root(kind="none")
         self.sandbox: Sandbox | None = None
+        self.traffic: TrialTraffic | None = None
 
     @property
     def live(self) -> Sandbox:
@@ -148,6 +141,9 @@ class Stage:
             self.sandbox = await stack.enter_async_context(opened)
         with self.recorder.phase("setup"):
             await lay_environment(self.task, self.environment, self.live, self.base_env())
+            if self.environment.skills_dir and self.spec.settings.skills == "off":
+                await self.live.put(tar_bytes(tar_of([])), self.environment.skills_dir, fresh=True)
+        self.traffic = await self._open_traffic(stack)
 
     def base_env(self) -> dict[str, str]:
         """What every command in the sandbox finds: the image's environment and the task's own."""
@@ -241,6 +237,8 @@ class Stage:
         host = self.agent.needs.where == "host"
         packet = str(self.folder / "task_packet") if host else PACKET_DIR
         artifacts = str(self.folder / "artifacts") if host else ARTIFACTS_DIR
+        endpoint = await self.traffic.reach(self.live, host=host) if self.traffic else None
+        skills = self.environment.skills_dir if self.spec.settings.skills == "on" else None
         env = contract_env(
             task_id=self.task.name,
             case_id=self.task.case,
@@ -253,6 +251,8 @@ class Stage:
             step=step.name,
             base={} if host else self.base_env(),
             passed_on=self.spec.settings.env,
+            endpoint=endpoint,
+            skills=skills,
         )
         context = AgentContext(
             instruction=step.instruction,
@@ -267,23 +267,20 @@ class Stage:
             output_limit=sizes.OUTPUT_LIMIT,
             emit=self.recorder.emit_agent,
             solution=self._solution(step),
+            endpoint=endpoint,
+            skills=skills,
+            mcp_servers=self.environment.mcp_servers,
         )
         self.recorder.emit("agent_command_started", {"agent": self.agent.name, "step": step.name})
-        clock = asyncio.timeout(limits.agent_timeout_sec)
-        try:
-            async with clock:
-                claim = await self.agent.run(context)
-        except TimeoutError:
-            if not clock.expired():
-                raise
-            detail = f"the agent did not end within {limits.agent_timeout_sec:g} s"
+        end = await run_timed(self.agent.run(context), limits.agent_timeout_sec, self.traffic)
+        if end.outcome is Outcome.AGENT_TIMEOUT:
             self.recorder.emit("agent_command_timeout", {"seconds": limits.agent_timeout_sec})
-            return AgentEnd(outcome=Outcome.AGENT_TIMEOUT, detail=detail)
-        code = claim.exit.code if claim.exit is not None else None
-        self.recorder.emit("agent_command_completed", {"code": code, "error": claim.error})
-        if claim.error:
-            return AgentEnd(outcome=Outcome.AGENT_ERROR, detail=claim.error, claim=claim)
-        return AgentEnd(claim=claim)
+        elif end.outcome in (None, Outcome.AGENT_ERROR):
+            code = end.claim.exit.code if end.claim.exit is not None else None
+            self.recorder.emit("agent_command_completed", {"code": code, "error": end.claim.error})
+        else:
+            self.recorder.emit("error", {"message": end.detail}, actor="gateway")
+        return end
 
     def _solution(self, step: Step) -> Solution | None:
         """The task's solution, or a wrong one, for the agent that may have it."""

@@ -1,0 +1,198 @@
+"""Who answers the requests of a job's trials: providers, scripts and fixtures, with all that they share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bakeoff.errors import InputError
+from bakeoff.gateway import budgets, options
+from bakeoff.gateway.budgets import Account
+from bakeoff.gateway.forward import Client, Route
+from bakeoff.gateway.keys import dotenv, find_key
+from bakeoff.gateway.models import CUSTOM, ModelRef, asked_name, parse_model
+from bakeoff.gateway.policy import Policy
+from bakeoff.gateway.prices import prices
+from bakeoff.gateway.providers import base_url, provider, providers
+from bakeoff.gateway.replay.declared import volatile_for
+from bakeoff.gateway.replay.roots import joined
+from bakeoff.gateway.replay.source import Replay
+from bakeoff.gateway.replay.until import Until
+from bakeoff.gateway.scripted.source import Scripted
+from bakeoff.gateway.secrets import Secrets, looks_secret, secret_values
+from bakeoff.gateway.server import Gateway
+from bakeoff.gateway.traffic import Answer, Request, Source
+from bakeoff.gateway.upstream import Upstream
+from bakeoff.gateway.waits import Waits
+from bakeoff.records.exchanges import Provenance
+from bakeoff.records.fixtures import Fixture, read_fixture
+from bakeoff.records.job import LockedConfig, RunRequest
+from bakeoff.tasks.model import Task
+from bakeoff.trials.spec import TrialSpec
+
+MAP = "map."
+"""Model options of this form send another name upstream than the agent asks for."""
+
+WEB_SEARCH = "web_search"
+
+
+class ModelSettings(Struct, frozen=True):
+    """``--model-option``, taken apart. ``names`` maps names that are asked for to names that are sent."""
+
+    options: options.Options
+    policy: Policy
+    names: dict[str, str]
+
+
+class Answering(Struct, frozen=True):
+    """Who answers one trial, and as whom. ``replay`` is set where a fixture has a part in it."""
+
+    source: Source
+    provider: str
+    model: str
+    replay: Replay | Until | None = None
+    fixture: Fixture | None = None
+
+
+def model_settings(given: Mapping[str, str]) -> ModelSettings:
+    """Raises InputError for an option that models do not have."""
+    own = {name: value for name, value in given.items() if name != WEB_SEARCH and not name.startswith(MAP)}
+    search = given.get(WEB_SEARCH, "on")
+    if search not in ("on", "off"):
+        raise InputError("wrong value", where="--model-option", field=WEB_SEARCH, found=search, wanted="on or off")
+    names = {name.removeprefix(MAP): value for name, value in given.items() if name.startswith(MAP)}
+    return ModelSettings(options.parse(own), Policy(web_search=search == "on"), names)
+
+
+def check_models(request: RunRequest, configs: Mapping[str, LockedConfig]) -> None:
+    """What a request says of models holds together, and every provider that will be asked has its key. Raises InputError."""
+    model_settings(request.model_options)
+    spending = budgets.parse(request.budgets)
+    sources = Sources(request)
+    table = prices()
+    for config in configs.values():
+        if config.model is None:
+            continue
+        ref = parse_model(config.model, providers(), base_url=request.model_base_url)
+        if ref.kind == "provider":
+            sources.route(ref.provider)
+            budgets.check_price(spending, ref.provider, ref.name, table)
+
+
+class Sources:
+    """Opened with the first trial that has a model. ``key_values`` are the real keys in use, which nothing may record."""
+
+    def __init__(self, request: RunRequest, folder: Path | None = None) -> None:
+        self._request = request
+        self._folder = folder or Path.cwd()
+        self._known = providers()
+        self._routes: dict[str, Route] = {}
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._gateway: Gateway | None = None
+        self._client: Client | None = None
+        self.settings = model_settings(request.model_options)
+        self.budgets = budgets.parse(request.budgets)
+        self.job_account = Account(self.budgets.job, "job")
+        self.prices = prices()
+        self._secrets: Secrets | None = None
+
+    async def gateway(self) -> Gateway:
+        async with self._opening:
+            if self._gateway is None:
+                self._client = await self._stack.enter_async_context(Client(self.route))
+                self._gateway = await self._stack.enter_async_context(Gateway(self._known))
+        return self._gateway
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    def route(self, name: str) -> Route:
+        """Where a provider is and the key that goes there. Raises InputError where there is no key."""
+        if name not in self._routes:
+            found = provider(name, self._known)
+            if name == CUSTOM:
+                found = msgspec.structs.replace(found, base_url=base_url(self._request.model_base_url or ""))
+            self._routes[name] = Route(found, found.base_url, find_key(found, os.environ, self._folder))
+            self._secrets = None
+        return self._routes[name]
+
+    @property
+    def secrets(self) -> Secrets:
+        """Everything that must not be written down: the keys in use, and what else in the environment looks like one."""
+        if self._secrets is None:
+            written = {name: value for name, value in dotenv(self._folder / ".env").items() if looks_secret(name)}
+            keys = {f"{name}-key": route.key.value for name, route in self._routes.items() if route.key}
+            self._secrets = Secrets({**secret_values(os.environ, self._request.env), **written, **keys})
+        return self._secrets
+
+    async def answering(self, spec: TrialSpec, task: Task, roots: Mapping[str, str], waits: Waits) -> Answering | None:
+        """Who answers a trial; None for one without a model. Raises InputError where a fixture or script cannot be read."""
+        await self.gateway()
+        if spec.trial.fixture is not None:
+            return await self._replaying(spec, Path(spec.trial.fixture), roots, waits)
+        if spec.config.model is None:
+            return None
+        ref = self._parse(spec.config.model)
+        return Answering(self._source(ref, task, spec, waits), ref.provider, ref.name)
+
+    def _parse(self, model: str) -> ModelRef:
+        return parse_model(model, self._known, base_url=self._request.model_base_url)
+
+    def _source(self, ref: ModelRef, task: Task, spec: TrialSpec, waits: Waits) -> Source:
+        if ref.kind == "scripted":
+            return Scripted.load(Path(ref.path), task=task.ref)
+        return self._upstream(spec, waits, self.settings.names)
+
+    def _upstream(self, spec: TrialSpec, waits: Waits, names: Mapping[str, str]) -> Upstream:
+        assert self._client is not None
+        return Upstream(self._client, spec.trial.run_id, models=names, options=self.settings.options, waits=waits)
+
+    async def _replaying(self, spec: TrialSpec, folder: Path, roots: Mapping[str, str], waits: Waits) -> Answering:
+        fixture = await asyncio.to_thread(read_fixture, folder)
+        provenance = fixture.provenance
+        assert provenance is not None  # the plan has read it
+        secrets = self.secrets
+        replay = await asyncio.to_thread(
+            lambda: Replay.open(
+                fixture,
+                match=self._request.match,
+                volatile=volatile_for(provenance.agent.name, provenance.agent.version),
+                roots=joined(provenance.roots, roots),
+                redact=lambda data: secrets.redact(data)[0],
+            )
+        )
+        model = asked_name(provenance.model or "", provenance.provider)
+        if self._request.until is None or spec.config.model is None:
+            return Answering(replay, provenance.provider, model, replay, fixture)
+        live = self._live(spec, provenance, waits)
+        until = Until(replay, live, self._request.until)
+        return Answering(until, provenance.provider, model, until, fixture)
+
+    def _live(self, spec: TrialSpec, provenance: Provenance, waits: Waits) -> Source:
+        """The model that goes on after a recording: the agent goes on asking the recorded one's provider for the recorded name."""
+        assert spec.config.model is not None
+        ref = self._parse(spec.config.model)
+        if ref.kind == "scripted":
+            return Scripted.load(Path(ref.path), task=spec.trial.task)
+        return Elsewhere(self._upstream(spec, waits, {"*": ref.name}), ref.provider)
+
+
+class Elsewhere:
+    """A ``Source`` that asks another provider than the path of a request names."""
+
+    def __init__(self, source: Source, provider: str) -> None:
+        self._source = source
+        self._provider = provider
+
+    async def answer(self, request: Request) -> Answer:
+        return await self._source.answer(msgspec.structs.replace(request, provider=self._provider))
+
+    async def close(self) -> None:
+        await self._source.close()
