@@ -44,7 +44,7 @@ def parse_answer(api: Api, body: bytes, *, stream: bool) -> Turn:
         return messages.parse_answer(body, stream=stream)
     if api == "gemini":
         return gemini.parse_answer(body, stream=stream)
-    if api == "openai-embeddings":
+    if api == "openai-embeddings" and not stream:
         raw = load_table(body)
         return Turn(stop="end", model=string(raw.get("model")) or None, usage=chat.usage_of(raw))
     return Turn(stop="other")

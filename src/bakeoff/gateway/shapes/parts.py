@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
@@ -25,21 +26,33 @@ def joined(parts: Iterable[str]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def merged(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """The same messages, with what a model answered at once in one of them."""
+def conversation(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The same messages, with what a model answered at once in one of them, and results in the order of their calls.
+
+    Some agents send the results of calls that ran at once in the order in which those ended, which is another every time.
+    """
     out: list[Message] = []
     for message in messages:
         if message.role == "assistant" and out and out[-1].role == "assistant":
-            before = out[-1]
-            out[-1] = Message(
-                role="assistant",
-                text=joined((before.text, message.text)),
-                reasoning=joined((before.reasoning, message.reasoning)),
-                calls=before.calls + message.calls,
-            )
+            out[-1] = _together(out[-1], message)
         else:
             out.append(message)
-    return tuple(out)
+    order = {call.id: at for at, call in enumerate(call for message in out for call in message.calls)}
+    runs = groupby(out, key=lambda message: message.role == "tool")
+    return tuple(
+        message
+        for results, run in runs
+        for message in (sorted(run, key=lambda result: order.get(result.call_id or "", len(order))) if results else run)
+    )
+
+
+def _together(before: Message, after: Message) -> Message:
+    return Message(
+        "assistant",
+        text=joined((before.text, after.text)),
+        reasoning=joined((before.reasoning, after.reasoning)),
+        calls=before.calls + after.calls,
+    )
 
 
 def content_text(content: object) -> str:
