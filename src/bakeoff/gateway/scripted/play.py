@@ -69,9 +69,17 @@ def play(script: Script, ask: Ask) -> Played:
     if is_side(ask) and script.calls:
         return side(script.name)
     at = number(ask)
+    if fault := stopped(ask):
+        return Played(turn=ending(ask, fault, at))
     if at >= len(script.turns):
         return Played(turn=ending(ask, script.final, at))
     return perform(script.turns[at], ask, at)
+
+
+def stopped(ask: Ask) -> str:
+    """Why the run was to end already, though the agent went on; empty where it was not."""
+    said = (message.text for message in ask.messages if message.role == "assistant")
+    return next((text for text in said if text.startswith(STOPPED)), "")
 
 
 def perform(wanted: TurnTable, ask: Ask, at: int) -> Played:
@@ -122,9 +130,6 @@ def _numbered(calls: list[tuple[str, str]], at: int) -> tuple[Call, ...]:
 
 def _unexpected(wanted: TurnTable, ask: Ask) -> str:
     """Why the run is to end here; empty where it is not."""
-    for message in ask.messages:
-        if message.role == "assistant" and message.text.startswith(STOPPED):
-            return message.text
     if wanted.expect is None:
         return ""
     what, came = latest(ask)

@@ -9,7 +9,7 @@ from typing import cast
 
 from bakeoff.errors import InputError
 from bakeoff.gateway.scripted import script
-from bakeoff.gateway.scripted.play import Played, Question, ending, perform, side
+from bakeoff.gateway.scripted.play import Played, Question, ending, perform, side, stopped
 from bakeoff.gateway.shapes.base import Turn
 from bakeoff.gateway.shapes.reading import BadShape, dump_bytes, load_table
 
@@ -38,6 +38,8 @@ def load(data: bytes, where: str) -> Reply:
 
 def play(reply: Reply, question: Question, where: str, name: str) -> Played:
     """What the program answers. None ends the run, as a script's end does. Raises ProgramError and NoTool."""
+    if fault := stopped(question):
+        return Played(turn=ending(question, fault, question.turn))
     try:
         given = reply(question)
     except Exception as error:  # noqa: BLE001 - whatever the user's program raises is told with its place
