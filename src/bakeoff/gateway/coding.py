@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from bakeoff.records.exchanges import Headers
 
 PIECE = 256 << 10
-"""What one step of a decoder gives at most, so that a small body that unpacks to a huge one costs time and no memory."""
+"""What a decoder hands on at most in one piece, so that a small body that unpacks to a huge one costs time and no memory."""
 
 
 class Unreadable(Exception):
@@ -26,87 +27,96 @@ def codings(headers: Headers) -> tuple[str, ...]:
     return tuple(name for name in names if name not in ("", "identity"))
 
 
-Step = Callable[[bytes], Iterator[bytes]]
+Sink = Callable[[bytes], None]
 
 
 class Decoder:
-    """Takes a body's bytes and gives them decoded, piece by piece. Raises Unreadable."""
+    """Takes a body's bytes and hands them on decoded, in pieces of at most ``PIECE``. Raises Unreadable."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._steps = [_step(name) for name in reversed(tuple(names))]
+    def __init__(self, names: Iterable[str], sink: Sink) -> None:
+        self.feed = sink
+        for name in names:
+            self.feed = _step(name, self.feed)
+
+
+def _step(name: str, sink: Sink) -> Sink:
+    if name in ("gzip", "x-gzip"):
+        return _Deflated(31, sink).feed
+    if name == "deflate":
+        return _Deflated(None, sink).feed
+    if name == "zstd":
+        return _zstd(sink)
+    raise Unreadable(f"the content coding {name[:40]!r} is not known")
+
+
+class _Inflater(Protocol):
+    """What ``zlib.decompressobj`` gives, whose type has no public name."""
 
     @property
-    def plain(self) -> bool:
-        return not self._steps
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    @property
+    def unconsumed_tail(self) -> bytes: ...
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        stream: Iterator[bytes] = iter((data,))
-        for step in self._steps:
-            stream = _through(step, stream)
-        return stream
-
-
-def _through(step: Step, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        yield from step(piece)
-
-
-def _step(name: str) -> Step:
-    if name in ("gzip", "x-gzip"):
-        return _Deflated(31).feed
-    if name == "deflate":
-        return _Deflated(None).feed
-    if name == "zstd":
-        return _zstd()
-    raise Unreadable(f"the content coding {name[:40]!r} is not known")
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes: ...
 
 
 class _Deflated:
     """``wbits`` None: ``deflate``, which some send with zlib's header and some without."""
 
-    def __init__(self, wbits: int | None) -> None:
+    def __init__(self, wbits: int | None, sink: Sink) -> None:
         self._wbits = wbits
-        self._inner = zlib.decompressobj(wbits) if wbits else None
+        self._sink = sink
+        self._inner: _Inflater | None = None
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def feed(self, data: bytes) -> None:
         while data:
-            if self._inner is None:
+            inner = self._inner
+            if inner is None:
                 zlib_header = data[0] & 0x0F == 8 and data[0] >> 4 <= 7
-                self._inner = zlib.decompressobj(self._wbits or (15 if zlib_header else -15))
+                inner = self._inner = zlib.decompressobj(self._wbits or (15 if zlib_header else -15))
+            data = self._member(inner, data)
+
+    def _member(self, inner: _Inflater, data: bytes) -> bytes:
+        """Feed one member of the body; what comes after its end, where it has ended."""
+        while True:
             try:
-                out = self._inner.decompress(data, PIECE)
+                out = inner.decompress(data, PIECE)
             except zlib.error as error:
                 raise Unreadable("a compressed body is not what its header says") from error
             if out:
-                yield out
-            data = self._inner.unconsumed_tail
-            if self._inner.eof:
-                # Several members in a row are one body.
-                data = self._inner.unused_data
-                self._inner = None if self._wbits is None else zlib.decompressobj(self._wbits)
+                self._sink(out)
+            if inner.eof:
+                self._inner = None
+                return inner.unused_data
+            data = inner.unconsumed_tail
+            if not data and len(out) < PIECE:
+                return b""
 
 
-def _zstd() -> Step:
+class _Writer:
+    """What zstandard writes to."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def write(self, data: bytes) -> int:
+        self._sink(bytes(data))
+        return len(data)
+
+
+def _zstd(sink: Sink) -> Sink:
     import zstandard
 
     # The window is bounded as browsers bound it: 8 MiB.
     unpacker = zstandard.ZstdDecompressor(max_window_size=8 << 20)
-    inner = unpacker.decompressobj()
+    writer = unpacker.stream_writer(_Writer(sink), write_size=PIECE)  # pyright: ignore[reportArgumentType] - it only writes
 
-    def feed(data: bytes) -> Iterator[bytes]:
-        nonlocal inner
-        # A small step of input, for this decoder has no bound on what one step gives.
-        for start in range(0, len(data), 1024):
-            part = data[start : start + 1024]
-            while part:
-                try:
-                    out = inner.decompress(part)
-                except zstandard.ZstdError as error:
-                    raise Unreadable("a compressed body is not what its header says") from error
-                if out:
-                    yield out
-                part = inner.unused_data
-                if part or inner.eof:
-                    inner = unpacker.decompressobj()
+    def feed(data: bytes) -> None:
+        try:
+            writer.write(data)
+        except zstandard.ZstdError as error:
+            raise Unreadable("a compressed body is not what its header says") from error
 
     return feed

@@ -85,13 +85,16 @@ class Source(Protocol):
     async def close(self) -> None: ...
 
 
+NOT_KNOWN = Usage()
+
+
 class Entry(Protocol):
     """One exchange on its way to the disk. Every method returns quickly; ``chunk`` waits while the writer's bounded queue is full."""
 
     async def head(self, status: int, headers: Headers, *, via: Via, model_sent: str | None, tries: int) -> None: ...
     async def chunk(self, data: bytes) -> None: ...
     async def end(
-        self, end: End, *, error: str = "", usage: Usage = Usage(), model_returned: str | None = None
+        self, end: End, *, error: str = "", usage: Usage = NOT_KNOWN, model_returned: str | None = None
     ) -> None:
         """Called once, last, whatever came before it."""
         ...
