@@ -10,9 +10,10 @@ from urllib.parse import quote, unquote
 import msgspec
 from msgspec import Raw, Struct
 
-from bakeoff.gateway.body import SpooledBody
+from bakeoff.gateway.body import IN_MEMORY
 from bakeoff.gateway.coding import Decoder, Unreadable, codings
 from bakeoff.gateway.splice import Found, find
+from bakeoff.gateway.traffic import Body
 from bakeoff.records.exchanges import Api, Headers
 
 _GEMINI = re.compile(r"(?P<before>.*/models/)(?P<model>[^/?]+)(?P<verb>:[A-Za-z]+)")
@@ -78,13 +79,13 @@ _TOP = msgspec.json.Decoder(_Top)
 _KEYS = ("model", "stream")
 
 
-async def asked(api: Api, path: str, headers: Headers, body: SpooledBody) -> Asked:
+async def asked(api: Api, path: str, headers: Headers, body: Body) -> Asked:
     """The model and the form of the answer that a request asks for. No body is decoded as a whole, whatever its size."""
     if api == "gemini":
         return Asked(gemini_model(path), ":streamGenerateContent" in path)
     if not body.size:
         return Asked(gemini_model(path))
-    if body.in_memory and not codings(headers):
+    if body.size <= IN_MEMORY and not codings(headers):
         try:
             top = _TOP.decode(body.read())
         except msgspec.DecodeError:
@@ -96,7 +97,7 @@ async def asked(api: Api, path: str, headers: Headers, body: SpooledBody) -> Ask
     return _asked(found.last("model"), found.last("stream")) if found else Asked()
 
 
-async def find_in(headers: Headers, body: SpooledBody, keys: Iterable[str], keep: int = 64 << 10) -> Found | None:
+async def find_in(headers: Headers, body: Body, keys: Iterable[str], keep: int = 64 << 10) -> Found | None:
     """Members of the top level, of a compressed body too; None where it cannot be read. Large bodies do not hold up the loop."""
     wanted = tuple(keys)
 
@@ -106,10 +107,10 @@ async def find_in(headers: Headers, body: SpooledBody, keys: Iterable[str], keep
         except Unreadable:
             return None
 
-    return look() if body.in_memory and not codings(headers) else await asyncio.to_thread(look)
+    return look() if body.size <= IN_MEMORY and not codings(headers) else await asyncio.to_thread(look)
 
 
-def plain(headers: Headers, body: SpooledBody) -> Iterator[bytes]:
+def plain(headers: Headers, body: Body) -> Iterator[bytes]:
     """The bytes of a body without its content coding. Raises Unreadable."""
     names = codings(headers)
     if not names:

@@ -54,10 +54,6 @@ class SpooledBody:
         self._data = data
         self._file = file
 
-    @property
-    def in_memory(self) -> bool:
-        return self._file is None
-
     def read(self) -> bytes:
         return self._data if self._file is None else self._file.read(0, self.size)
 
