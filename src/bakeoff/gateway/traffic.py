@@ -7,7 +7,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from bakeoff.records.exchanges import Api, Headers, Via
+from bakeoff.records.exchanges import Api, End, Headers, Via
+from bakeoff.records.results import Usage
 
 
 class Body(Protocol):
@@ -82,3 +83,24 @@ class Source(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+NOT_KNOWN = Usage()
+
+
+class Entry(Protocol):
+    """One exchange on its way to the disk. Every method returns quickly; ``chunk`` waits while the writer's bounded queue is full."""
+
+    async def head(self, status: int, headers: Headers, *, via: Via, model_sent: str | None, tries: int) -> None: ...
+    async def chunk(self, data: bytes) -> None: ...
+    async def end(
+        self, end: End, *, error: str = "", usage: Usage = NOT_KNOWN, model_returned: str | None = None
+    ) -> None:
+        """Called once, last, whatever came before it."""
+        ...
+
+
+class Recorder(Protocol):
+    """Where the exchanges of one trial are written."""
+
+    async def begin(self, request: Request) -> Entry: ...

@@ -1,0 +1,311 @@
+"""One trial's traffic: what its agent asks, who answers, what is recorded of it, and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from msgspec import Struct
+
+from bakeoff.errors import ModelError
+from bakeoff.gateway import policy as policies
+from bakeoff.gateway.apis import GENERATING, api_of, asked
+from bakeoff.gateway.body import Spool
+from bakeoff.gateway.budgets import Account, guess_tokens
+from bakeoff.gateway.policy import Policy
+from bakeoff.gateway.prices import Price, price_of
+from bakeoff.gateway.refusals import refusal
+from bakeoff.gateway.totals import NONE_YET, add, usage_of
+from bakeoff.gateway.traffic import Answer, Broken, Entry, Recorder, Refused, Request, Source
+from bakeoff.gateway.usage import Meter, Reading
+from bakeoff.gateway.waits import Waits
+from bakeoff.records.exchanges import End, Headers, Via
+from bakeoff.records.outcomes import Outcome
+from bakeoff.records.results import Usage
+from bakeoff.records.run import TraceKind
+
+Emit = Callable[[TraceKind, Mapping[str, str | int | float | bool | None]], None]
+
+_UNCOUNTED = frozenset({"models", "anthropic-count"})
+"""Requests that no budget counts: they cost nothing."""
+
+_FAULTS = frozenset({401, 403, 404, 408, 429})
+
+
+class Reply(Protocol):
+    """Where an answer goes: the agent's connection. Every method may raise ConnectionError, when the agent has gone.
+
+    ``begun``: its head has been given.
+    """
+
+    begun: bool
+
+    async def head(self, status: int, headers: Headers) -> None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def end(self) -> None: ...
+    async def cut(self) -> None:
+        """Break off, so that the agent sees that something is missing."""
+        ...
+
+
+class Stop(Struct, frozen=True):
+    """Why a trial ends at once."""
+
+    outcome: Outcome
+    detail: str
+
+
+class Session:
+    """Made inside the event loop. ``source`` is closed with it; ``recorder`` is None where nothing is kept.
+
+    ``stopped`` has a ``Stop`` from the first final refusal on; from then on every request gets that refusal.
+    ``fault`` is the last failure of the provider that no success has followed, empty otherwise: no connection, a stream that was
+    cut, 401, 403, 404, 408, 429 and 5xx from a live provider. ``failure`` is the first failure of the harness itself.
+    ``requests`` counts exchanges, refused ones too; ``usage`` those that somebody answered. ``late`` counts requests that came after
+    ``close``. ``model`` and ``provider`` are the config's; ``token`` is what an agent has for a key.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        provider: str,
+        model: str | None = None,
+        token: str = "",
+        recorder: Recorder | None = None,
+        accounts: Sequence[Account] = (),
+        policy: Policy | None = None,
+        prices: Sequence[Price] = (),
+        waits: Waits | None = None,
+        emit: Emit | None = None,
+    ) -> None:
+        self.provider = provider
+        self.model = model
+        self.token = token
+        self.requests = 0
+        self.late = 0
+        self.usage = NONE_YET
+        self.fault = ""
+        self.failure: Exception | None = None
+        self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self._source = source
+        self._recorder = recorder
+        self._accounts = tuple(accounts)
+        self._policy = policy or Policy()
+        self._prices = tuple(prices)
+        self._waits = waits or Waits()
+        self._emit = emit
+        self._final: Refused | None = None
+        self._closed = False
+        self._running: set[asyncio.Task[Any]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which requests have waited for the harness so far, the present wait included."""
+        return self._waits.seconds
+
+    @property
+    def waiting(self) -> bool:
+        return self._waits.waiting
+
+    async def take(
+        self, method: str, provider: str, path: str, headers: Headers, pieces: AsyncIterator[bytes], reply: Reply
+    ) -> None:
+        """Take one request up and answer it. ``provider`` is the path's prefix, or empty; ``path`` comes after that."""
+        provider = provider or self.provider
+        if self._closed:
+            self.late += 1
+            if self._emit:
+                self._emit("error", {"kind": "late_request", "method": method[:20], "api": api_of(method, path)})
+            late = Refused(410, "trial_ended", "This trial has ended. Nothing is answered any more.")
+            await _answer(reply, refusal(late, api_of(method, path), provider))
+        elif method == "HEAD":
+            await reply.head(200, (("content-length", "0"),))
+            await reply.end()
+        else:
+            task = cast("asyncio.Task[Any]", asyncio.current_task())
+            self._running.add(task)
+            try:
+                await self._exchange(await self._request(method, provider, path, headers, pieces), reply)
+            except ConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the trial ends with it, and its words may hold what nobody may see
+                await self._fail(error, method, path, provider, reply)
+            finally:
+                self._running.discard(task)
+
+    async def _fail(self, error: Exception, method: str, path: str, provider: str, reply: Reply) -> None:
+        """The harness itself failed, as on a full disk."""
+        self.failure = self.failure or error
+        self.fault = f"the gateway failed ({type(error).__name__})"
+        if reply.begun:
+            await reply.cut()
+        else:
+            refused = Refused(500, "gateway_failed", "The gateway failed. The trial does not count.")
+            await _answer(reply, refusal(refused, api_of(method, path), provider))
+
+    async def close(self) -> None:
+        """Answer nothing any more; what is running is broken off, and recorded so."""
+        self._closed = True
+        me = asyncio.current_task()
+        while others := {task for task in self._running if task is not me} | self._ending:
+            for task in self._running - {me}:
+                task.cancel()
+            await asyncio.wait(others)
+        await self._source.close()
+
+    async def _request(
+        self, method: str, provider: str, path: str, headers: Headers, pieces: AsyncIterator[bytes]
+    ) -> Request:
+        spool = Spool()
+        async for piece in pieces:
+            spool.write(piece)
+        body, api = spool.done(), api_of(method, path)
+        wanted = await asked(api, path, headers, body)
+        self.requests += 1
+        return Request(
+            seq=self.requests,
+            api=api,
+            provider=provider,
+            method=method,
+            path=path,
+            headers=headers,
+            body=body,
+            model=wanted.model,
+            stream=wanted.stream,
+        )
+
+    async def _exchange(self, request: Request, reply: Reply) -> None:
+        entry = await self._recorder.begin(request) if self._recorder else None
+        try:
+            answer = await self._allowed(request)
+        except Refused as refused:
+            await self._refuse(request, entry, refused, "complete", reply)
+        except ModelError as error:
+            self.fault = str(error)
+            refused = Refused(502, "model_error", str(error))
+            await self._refuse(request, entry, refused, "error", reply)
+        except asyncio.CancelledError:
+            await self._finish(entry, "cancelled")
+            raise
+        else:
+            await self._pass_on(request, entry, answer, reply)
+
+    async def _allowed(self, request: Request) -> Answer:
+        """Ask the source, where neither the end of the trial nor a policy nor a budget stands against it."""
+        if self._final:
+            raise self._final
+        await policies.check(self._policy, request)
+        if request.api not in _UNCOUNTED:
+            for account in self._accounts:
+                account.check()
+            for account in self._accounts:
+                account.begin()
+        return await self._source.answer(request)
+
+    async def _refuse(self, request: Request, entry: Entry | None, refused: Refused, end: End, reply: Reply) -> None:
+        """Answer with an error of our own."""
+        if refused.final and self._final is None:
+            self._final = refused
+            self.stopped.set_result(Stop(Outcome(refused.kind), refused.detail or refused.message))
+        status, headers, body = refusal(refused, request.api, request.provider)
+        error = refused.detail or f"{refused.kind}: {refused.message}"
+        try:
+            if entry:
+                await entry.head(status, headers, via="gateway", model_sent=None, tries=0)
+                await entry.chunk(body)
+            await _answer(reply, (status, headers, body))
+        except (asyncio.CancelledError, ConnectionError) as gone:
+            await self._finish(entry, "cancelled", error)
+            if isinstance(gone, asyncio.CancelledError):
+                raise
+        else:
+            await self._finish(entry, end, error)
+
+    async def _pass_on(self, request: Request, entry: Entry | None, answer: Answer, reply: Reply) -> None:
+        """Give the agent what comes, as it comes, and write it down."""
+        counts = request.api in GENERATING and answer.status < 400
+        meter = Meter(request.api, answer.headers) if counts else None
+        size = 0
+        end: End = "cancelled"
+        error = ""
+        try:
+            if entry:
+                await entry.head(
+                    answer.status, answer.headers, via=answer.via, model_sent=answer.model_sent, tries=answer.tries
+                )
+            await reply.head(answer.status, answer.headers)
+            async for data in answer.body:
+                size += len(data)
+                if meter:
+                    meter.feed(data)
+                if entry:
+                    await entry.chunk(data)
+                await reply.write(data)
+            await reply.end()
+            end = "complete"
+        except Broken as broken:
+            end, error = "cut", str(broken)
+            await reply.cut()
+        except ConnectionError:
+            # The agent has gone; nobody else raises this here.
+            pass
+        finally:
+            await _close(answer.body)
+            reading = meter.end() if meter else Reading()
+            usage = self._count(request, answer, end, reading, request.body.size + size if counts else 0)
+            self._judge(request, answer.status, answer.via, end)
+            await self._finish(entry, end, error, usage, reading.model)
+
+    def _count(self, request: Request, answer: Answer, end: End, reading: Reading, size: int) -> Usage:
+        """What an answer came to, added to the sums and taken from the budgets."""
+        if request.api not in GENERATING or answer.status >= 400:
+            usage = Usage(requests=1)
+            self.usage = add(self.usage, Usage(1, 0, 0, 0, 0.0))
+        else:
+            price = price_of(request.provider, answer.model_sent or request.model, self._prices)
+            usage = usage_of(reading, end, answer.via, price)
+            self.usage = add(self.usage, usage)
+            for account in self._accounts:
+                account.spend(usage, guess_tokens(size))
+        return usage
+
+    def _judge(self, request: Request, status: int, via: Via, end: End) -> None:
+        """Keep in mind whether the provider does its part. Side calls that it does not know say nothing of that."""
+        if request.api not in GENERATING or end == "cancelled":
+            return
+        if end == "cut":
+            self.fault = f"the provider {request.provider} cut its answer"
+        elif via == "live" and (status in _FAULTS or status >= 500):
+            self.fault = f"the provider {request.provider} answered with status {status}"
+        elif status < 400:
+            self.fault = ""
+
+    async def _finish(
+        self, entry: Entry | None, end: End, error: str = "", usage: Usage | None = None, model: str | None = None
+    ) -> None:
+        """End the record of an exchange, even where its request is being cancelled once more."""
+        if entry:
+            told = usage or Usage(requests=1)
+            await self._surely(entry.end(end, error=error, usage=told, model_returned=model))
+
+    async def _surely(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        await asyncio.shield(task)
+
+
+async def _answer(reply: Reply, answer: tuple[int, Headers, bytes]) -> None:
+    status, headers, body = answer
+    await reply.head(status, headers)
+    await reply.write(body)
+    await reply.end()
+
+
+async def _close(body: AsyncIterator[bytes]) -> None:
+    close = getattr(body, "aclose", None)
+    if close is not None:
+        await close()

@@ -1,0 +1,78 @@
+"""Headers on their way through: what belongs to a connection stays with it, keys are exchanged, everything else goes on as it came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from bakeoff.gateway.coding import header
+from bakeoff.gateway.providers import Auth
+from bakeoff.records.exchanges import Headers
+
+_OF_A_CONNECTION = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_OF_A_REQUEST = frozenset({"host", "content-length", "expect"})
+KEYS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
+"""Headers in which clients send keys."""
+
+_KEY_IN_QUERY = re.compile(r"(?<=[?&])(?:key|api_key|access_token)=[^&]*&?")
+
+
+def text_headers(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers as text: UTF-8 where they are that, otherwise Latin-1, which has a character for every byte."""
+    return tuple((name.decode("latin-1"), _text(value)) for name, value in raw)
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def end_to_end(headers: Headers) -> Headers:
+    """Without what belongs to the connection, by name or because ``Connection`` says so."""
+    named = {name.strip().lower() for name in header(headers, "connection").split(",")}
+    return tuple(
+        (name, value) for name, value in headers if (low := name.lower()) not in _OF_A_CONNECTION and low not in named
+    )
+
+
+def to_provider(headers: Headers, path: str, forms: tuple[Auth, ...], key: str | None) -> tuple[Headers, str]:
+    """Headers and path as the provider gets them, with the real key in the agent's own form, if that is one of ``forms``."""
+    came = _form(headers, path)
+    form = came if came in forms else forms[0]
+    kept = [(name, value) for name, value in end_to_end(headers) if name.lower() not in KEYS | _OF_A_REQUEST]
+    path = _KEY_IN_QUERY.sub("", path).rstrip("?&") if "?" in path else path
+    if key is None:
+        return tuple(kept), path
+    if form == "query":
+        path += ("&" if "?" in path else "?") + f"key={quote(key, safe='')}"
+    elif form == "bearer":
+        kept.append(("Authorization", f"Bearer {key}"))
+    else:
+        kept.append((form, key))
+    return tuple(kept), path
+
+
+def _form(headers: Headers, path: str) -> Auth | None:
+    names = {name.lower() for name, _ in headers}
+    if "authorization" in names:
+        return "bearer"
+    if "x-api-key" in names:
+        return "x-api-key"
+    if "x-goog-api-key" in names:
+        return "x-goog-api-key"
+    return "query" if _KEY_IN_QUERY.search(path) else None
