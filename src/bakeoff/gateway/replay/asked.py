@@ -73,9 +73,8 @@ class Reader:
     def read(self, api: Api, method: str, path: str, body: bytes) -> Asked:
         """The keys of a request. Bodies that are no JSON objects are compared as they are, but for redaction."""
         place = _place(api, method, path)
-        try:
-            fields = _TABLE.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        fields = _fields(body)
+        if fields is None:
             return Asked(key=_digest(place, self._redacted(body)), head=_digest(place))
         listed = MESSAGES.get(api, "")
         numbers: dict[str, int] = {}
@@ -83,7 +82,7 @@ class Reader:
         for name in sorted(fields):
             rule = self._top.fields.get(name)
             if name != listed and not (rule and rule.drop):
-                piece = self._piece(rule, bytes(fields[name]))
+                piece = self._piece(rule, fields[name])
                 head += [name.encode("utf-8", "surrogatepass"), _numbered(piece, numbers)]
         messages = tuple(_numbered(piece, numbers) for piece in self._messages(listed, fields))
         digest = _digest(*head)
@@ -91,8 +90,8 @@ class Reader:
             key=_digest(digest, *messages),
             head=digest,
             messages=messages,
-            stream=_STREAM in path or bytes(fields.get("stream", b"")) == b"true",
-            tools=len(bytes(fields.get("tools", b""))) > len(b"[]"),
+            stream=_STREAM in path or fields.get("stream") == b"true",
+            tools=len(fields.get("tools", b"")) > len(b"null"),
         )
 
     def readable(self, api: Api, body: bytes) -> Any:
@@ -113,16 +112,14 @@ class Reader:
                 out[name] = _shown(plain, iter([numbers.setdefault(one, len(numbers) + 1) for one in ids]))
         return out
 
-    def _messages(self, listed: str, fields: dict[str, msgspec.Raw]) -> list[_Piece]:
+    def _messages(self, listed: str, fields: dict[str, bytes]) -> list[_Piece]:
         if listed not in fields:
             return []
         rule = self._top.fields.get(listed)
-        raw = bytes(fields[listed])
-        try:
-            items = _LIST.decode(raw)
-        except msgspec.DecodeError:
-            return [self._piece(rule, raw)]
-        return [self._piece(rule.items if rule else None, bytes(item)) for item in items]
+        items = _items(fields[listed])
+        if items is None:
+            return [self._piece(rule, fields[listed])]
+        return [self._piece(rule.items if rule else None, item) for item in items]
 
     def _piece(self, rule: Rule | None, raw: bytes) -> _Piece:
         known = self._known.get((rule, raw))
@@ -173,6 +170,26 @@ def _digest(*parts: bytes) -> bytes:
         digest.update(b"%d:" % len(part))
         digest.update(part)
     return digest.digest()[:16]
+
+
+def _fields(body: bytes) -> dict[str, bytes] | None:
+    """The values of a JSON object, unread; None for anything else."""
+    try:
+        return {name: bytes(raw) for name, raw in _TABLE.decode(body).items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = _load(body)
+    if not isinstance(value, dict):
+        return None
+    return {name: json.dumps(item).encode() for name, item in cast("dict[str, Any]", value).items()}
+
+
+def _items(raw: bytes) -> list[bytes] | None:
+    """The items of a JSON array, unread; None for anything else."""
+    try:
+        return [bytes(item) for item in _LIST.decode(raw)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = _load(raw)
+    return [json.dumps(item).encode() for item in cast("list[Any]", value)] if isinstance(value, list) else None
 
 
 def _load(raw: bytes) -> Any:

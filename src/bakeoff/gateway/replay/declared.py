@@ -75,12 +75,21 @@ def shipped() -> tuple[Volatile, ...]:
 
 
 def read_volatile(path: Path) -> Volatile:
-    """Raises InputError for a file that is not such data, for a place that cannot be read and for an expression without named groups."""
+    """Raises InputError for a file that cannot be read or is not such data."""
     try:
-        data = msgspec.toml.decode(path.read_bytes(), type=Volatile)
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        text = path.read_bytes()
+    except OSError as error:
         raise InputError(str(error), where=str(path), wanted="a TOML file of volatile fields") from None
-    check(data, str(path))
+    return parse_volatile(text, str(path))
+
+
+def parse_volatile(text: bytes, where: str) -> Volatile:
+    """Raises InputError for what is not such data, for a place that cannot be read and for an expression without named groups."""
+    try:
+        data = msgspec.toml.decode(text, type=Volatile)
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise InputError(str(error), where=where, wanted="a TOML file of volatile fields") from None
+    check(data, where)
     return data
 
 

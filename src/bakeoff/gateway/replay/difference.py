@@ -45,7 +45,7 @@ def _places(was: Any, now: Any, place: str, messages: str) -> Iterator[tuple[str
             yield from _places(left.get(name, _MISSING), right.get(name, _MISSING), below, messages)
     elif isinstance(was, list) and isinstance(now, list):
         yield from _items(cast("list[Any]", was), cast("list[Any]", now), place, messages)
-    elif was != now or type(was) is not type(now):
+    elif was != now or type(cast("object", was)) is not type(cast("object", now)):
         yield place, was, now
 
 
@@ -68,7 +68,7 @@ def _role(was: Any, now: Any) -> str:
     return f" ({role})" if len(roles) == 1 and (role := roles.pop()) else ""
 
 
-def _texts(was: Any, now: Any) -> list[str]:
+def _texts(was: object, now: object) -> list[str]:
     """The difference of two values, the recorded one marked by ``-``."""
     left, right = _lines(was), _lines(now)
     start = _common(left, right)
@@ -82,7 +82,7 @@ def _texts(was: Any, now: Any) -> list[str]:
     return [f"  {line}" for line in _narrow(lines)] + (["  …"] if cut else [])
 
 
-def _lines(value: Any) -> list[str]:
+def _lines(value: object) -> list[str]:
     if value is _MISSING:
         return []
     if isinstance(value, str):

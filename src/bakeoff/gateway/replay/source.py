@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import msgspec
+from msgspec import Struct
 
 from bakeoff.gateway.replay.asked import MESSAGES, Asked, Reader, strict_key
 from bakeoff.gateway.replay.declared import NOTHING, Volatile
@@ -13,12 +14,20 @@ from bakeoff.gateway.replay.given import give
 from bakeoff.gateway.replay.match import Diverged, Exhausted, Matcher, Recorded
 from bakeoff.gateway.replay.recorded import Recording, decoded, index
 from bakeoff.gateway.traffic import Answer, Refused, Request
+from bakeoff.records.exchanges import Exchange
 from bakeoff.records.replays import Match, ReplayReport
 
 DIVERGED = "replay_diverged"
 EXHAUSTED = "replay_exhausted"
 
 Redact = Callable[[bytes], bytes]
+
+
+class Found(Struct, frozen=True):
+    """A recorded exchange that answers a request; ``streams``: whether the recorded request and this one want a stream."""
+
+    exchange: Exchange
+    streams: tuple[bool, bool]
 
 
 class Replay:
@@ -38,6 +47,7 @@ class Replay:
         self._redact = redact
         self._timed = timed
         self._matcher = Matcher(index(recording, reader, strict=match == "strict"), match)
+        self._main = main_conversation(self._matcher.recorded)
         self._served = 0
         self._ended: tuple[str, int | None, str] = ("", None, "")
 
@@ -62,6 +72,10 @@ class Replay:
 
     async def answer(self, request: Request) -> Answer:
         """Raises Refused where the fixture has no answer, and ModelError where it says that none came."""
+        return await self.give(self.find(request), request)
+
+    def find(self, request: Request) -> Found:
+        """Take the recorded exchange that answers a request: it is used up by that. Raises Refused where there is none."""
         body = decoded(request.body.read(), request.headers)
         asked = self._asked(request, body)
         found = self._matcher.take(request.api, asked)
@@ -70,16 +84,26 @@ class Replay:
         if isinstance(found, Exhausted):
             raise self._exhausted(found)
         self._served += 1
-        exchange = self._recording.exchanges[found.index]
-        given = self._recording.body(exchange, "response")
-        return await give(exchange, given, request, streams=(found.asked.stream, asked.stream), timed=self._timed)
+        return Found(self._recording.exchanges[found.index], (found.asked.stream, asked.stream))
+
+    async def give(self, found: Found, request: Request) -> Answer:
+        """The answer that was recorded. Raises ModelError where none came."""
+        body = self._recording.body(found.exchange, "response")
+        return await give(found.exchange, body, request, streams=found.streams, timed=self._timed)
 
     async def close(self) -> None:
         """Nothing is held open."""
 
-    def main(self) -> str:
-        """The conversation with the most requests, among those with tools where there are any; the first of several. Empty for no recording."""
-        return main_conversation(self._matcher.recorded)
+    def is_main_answer(self, found: Found) -> bool:
+        """Whether it is an answer, not an error, to the main conversation (see ``main_conversation``)."""
+        return _answered(found.exchange) and found.exchange.conversation == self._main
+
+    def main_answers(self) -> int:
+        """How many of those were recorded."""
+        return sum(
+            _answered(exchange) and exchange.conversation == self._main and exchange.via != "gateway"
+            for exchange in self._recording.exchanges
+        )
 
     def unused(self) -> tuple[int, ...]:
         """The ``seq`` of recorded exchanges that were not asked for."""
@@ -145,13 +169,17 @@ class Replay:
 
 
 def main_conversation(recorded: tuple[Recorded, ...]) -> str:
-    """The conversation with the most requests, of those that offer tools where any does; of several the first."""
+    """The conversation with the most requests, of those that offer tools where any does; of several the first. Empty for none."""
     counts: dict[str, int] = {}
     some = any(one.asked.tools for one in recorded)
     for one in recorded:
         if one.asked.tools or not some:
             counts[one.conversation] = counts.get(one.conversation, 0) + 1
     return max(counts, key=lambda name: counts[name], default="")
+
+
+def _answered(exchange: Exchange) -> bool:
+    return exchange.end == "complete" and exchange.status is not None and exchange.status < 400
 
 
 def _head(near: Recorded, miss: Diverged, asked: Asked) -> str:
