@@ -104,7 +104,9 @@ class Provenance(Struct, frozen=True, kw_only=True):
 
     ``sha256`` is that of the exchanges as they are read (see ``records.fixtures.digest``), so compression does not change it.
     ``redactions`` counts what was replaced, by kind. ``raw`` is False for imported fixtures, whose bytes were made from messages.
-    ``prompt_sha256`` is of the instruction. ``roots`` are places and names of the recorded trial that may stand in its requests.
+    ``prompt_sha256`` is of the instruction.
+    ``prompt_sha256`` is of the instruction. ``roots`` are places and words that the agent saw and that differ from trial to trial, by
+    name: workdir, home, packet, artifacts, run_id, the address of its model.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -135,3 +137,4 @@ class Provenance(Struct, frozen=True, kw_only=True):
     redactions: dict[str, int] = {}
     raw: bool = True
     source: str = ""
+    roots: dict[str, str] = {}
