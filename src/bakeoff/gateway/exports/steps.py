@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bakeoff.gateway.exports.facts import Facts
-from bakeoff.gateway.exports.threads import Conversation, Node, arguments_of, message_print
+from bakeoff.gateway.exports.threads import Conversation, Node, arguments_of, id_of, message_print
 from bakeoff.gateway.shapes.base import Call, Message
 from bakeoff.records.atif import (
     AtifMetrics,
@@ -79,11 +79,14 @@ class Steps:
             )
             return
         results = self.results[step]
-        for index, result in enumerate(results):
-            if result.source_call_id == message.call_id:
-                if result.content is None:
-                    results[index] = msgspec.structs.replace(result, content=message.text)
+        named = [call for call in self.steps[step].tool_calls or () if call.tool_call_id == message.call_id]
+        there = [index for index, result in enumerate(results) if result.source_call_id == message.call_id]
+        for index in there:
+            if results[index].content is None:
+                results[index] = msgspec.structs.replace(results[index], content=message.text)
                 return
+        if len(there) >= len(named):
+            return
         results.append(AtifResult(source_call_id=message.call_id, content=message.text))
 
     def _answer(self, node: Node) -> None:
@@ -118,12 +121,12 @@ class Steps:
     def _tool_calls(self, calls: Sequence[Call]) -> tuple[AtifToolCall, ...] | None:
         made: list[AtifToolCall] = []
         for call in calls:
-            self.calls[call.id] = len(self.steps)
+            self.calls[id_of(call)] = len(self.steps)
             arguments = arguments_of(call)
             if arguments is None:
-                made.append(AtifToolCall(call.id, call.name, {"input": call.arguments}, {"arguments": "text"}))
+                made.append(AtifToolCall(id_of(call), call.name, {"input": call.arguments}, {"arguments": "text"}))
             else:
-                made.append(AtifToolCall(call.id, call.name, arguments))
+                made.append(AtifToolCall(id_of(call), call.name, arguments))
         return tuple(made) or None
 
     def _step(self, **fields: Any) -> None:

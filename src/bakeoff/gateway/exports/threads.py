@@ -52,11 +52,12 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Tree:
-    """All that began with one request. ``system`` is the print of its system texts, ``seen`` has those of all its messages.
+    """All that began with the request of number ``seq``.
 
-    ``calls`` has the ids of all tool calls in it.
+    ``system`` is the print of its system texts, ``seen`` has those of all its messages, ``calls`` the ids of all tool calls in it.
     """
 
+    seq: int
     system: int
     tool_names: tuple[str, ...]
     seen: set[int] = field(default_factory=set[int])
@@ -94,7 +95,7 @@ class Threads:
         parent, known = self._continued(ask.messages, prints)
         if parent is None:
             system = hash(tuple(m.text for m in ask.messages if m.role == "system"))
-            tree = Tree(system, tuple(sorted(tool.name for tool in ask.tools)))
+            tree = Tree(exchange.seq, system, tuple(sorted(tool.name for tool in ask.tools)))
         else:
             tree = parent.tree
         new = ask.messages[known:]
@@ -114,7 +115,7 @@ class Threads:
         tree.seen.add(message_print(Message("assistant", text=turn.text, calls=turn.calls)))
         if parent is not None:
             parent.next = node
-        tree.calls.update(call.id for call in turn.calls)
+        tree.calls.update(id_of(call) for call in turn.calls)
         self.nodes.append(node)
         self._answers.setdefault(answer_print(turn.text, turn.calls), []).append(node)
         self._requests[_joined(prints)[-1] if prints else 0] = node
@@ -193,6 +194,11 @@ def answer_print(text: str, calls: Sequence[Call]) -> int:
     if calls:
         return hash(tuple((call.name, _plain(call.arguments)) for call in calls))
     return hash(text.strip())
+
+
+def id_of(call: Call) -> str:
+    """What a call's result names it by: some APIs have no ids, and name the tool."""
+    return call.id or call.name
 
 
 def arguments_of(call: Call) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import msgspec
 from bakeoff.errors import InputError
 from bakeoff.gateway.exports.facts import Facts, Pairs
 from bakeoff.gateway.exports.steps import Steps
-from bakeoff.gateway.exports.threads import Conversation, Threads, arguments_of
+from bakeoff.gateway.exports.threads import Conversation, Threads, arguments_of, id_of
 from bakeoff.gateway.shapes.base import Call, Tool
 from bakeoff.records.atif import ATIF_VERSION, AtifAgent, AtifFinalMetrics, AtifSubagentRef, Trajectory
 from bakeoff.records.results import Usage
@@ -119,7 +119,7 @@ def _started_by(
         for node in reversed(part.nodes):
             if node.seq > other.first.seq:
                 continue
-            length, call_id = max(((_passed_on(call, asked), call.id) for call in node.turn.calls), default=(0, ""))
+            length, call_id = max(((_passed_on(call, asked), id_of(call)) for call in node.turn.calls), default=(0, ""))
             if length >= _TELLING:
                 found.setdefault(node.seq, []).append((call_id, AtifSubagentRef(names[id(other)])))
                 break
