@@ -12,8 +12,11 @@ import click
 import msgspec
 
 from bakeoff.cli.main import COMMANDS, bakeoff
+from bakeoff.records.atif import Trajectory
 from bakeoff.records.checks import CheckReport, DatasetEvidence, DatasetLock
 from bakeoff.records.job import JobRecord
+from bakeoff.records.litellm import LiteLLMLine
+from bakeoff.records.otel import TraceRequest
 from bakeoff.records.results import TrialResult
 from bakeoff.records.run import Changes, PacketManifest, PacketTask, RunRecord, ScoreRecord, TraceEvent
 from bakeoff.reports.comparison import Comparison, Comparisons
@@ -41,6 +44,9 @@ RECORDS: dict[str, tuple[str, Any]] = {
     "check": ("`bakeoff check --format json`", CheckReport),
     "dataset-evidence": ("`dataset.evidence.json`", DatasetEvidence),
     "dataset-lock": ("`dataset.lock.json`", DatasetLock),
+    "trajectory": ("`trajectory.json` of a trial, `bakeoff export --to atif`", Trajectory),
+    "otel-line": ("A line of `bakeoff export --to otel`, and of what `bakeoff import --from otel` reads", TraceRequest),
+    "litellm-line": ("A line of what `bakeoff import --from litellm` reads", LiteLLMLine),
 }
 
 
@@ -114,7 +120,8 @@ def describe(struct: type[msgspec.Struct]) -> list[str]:
         for name, text in getattr(kind, "__annotations__", {}).items()
     }
     rows = [
-        f"| `{field.name}` | {code(notes[field.name])} | {default(field)} |" for field in msgspec.structs.fields(struct)
+        f"| `{field.encode_name}` | {code(notes[field.name])} | {default(field)} |"
+        for field in msgspec.structs.fields(struct)
     ]
     return [
         "",
@@ -131,7 +138,9 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     """A field's default as it stands in JSON; nothing where there must be a value."""
     if field.default_factory is not msgspec.NODEFAULT:
         return code(msgspec.json.encode(field.default_factory()).decode())
-    return "" if field.default is msgspec.NODEFAULT else code(msgspec.json.encode(field.default).decode())
+    return (
+        "" if field.default in (msgspec.NODEFAULT, msgspec.UNSET) else code(msgspec.json.encode(field.default).decode())
+    )
 
 
 def code(text: str) -> str:

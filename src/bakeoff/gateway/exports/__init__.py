@@ -1,0 +1,1 @@
+"""What recorded exchanges say, in forms that other tools read: ATIF trajectories and OpenTelemetry spans."""
