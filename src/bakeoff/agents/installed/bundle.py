@@ -138,8 +138,7 @@ def _fill(definition: Definition, bundle: Path, values: dict[str, str], what: st
     install = _resolved(definition.install, values)
     if runtime == "python":
         lay_python(bundle)
-        packages.pip(bundle / SITE, install.pip, what)
-        packages.compile_python(bundle / "lib" / PYTHON, what)
+        packages.pip(bundle / SITE, install.pip, what, exact=install.exact)
     if runtime == "node":
         lay_node(bundle, packages.node_program(bundle, install.node, values["arch"], what))
         packages.forget_node(bundle)
@@ -151,6 +150,8 @@ def _fill(definition: Definition, bundle: Path, values: dict[str, str], what: st
     for pattern in install.drop:
         for path in sorted(bundle.glob(pattern)):
             remove_path(path)
+    if runtime == "python":
+        packages.compile_python(bundle / "lib" / PYTHON)
     for name, candidates in install.programs.items():
         _choose(bundle, name, candidates, what)
 
@@ -162,6 +163,7 @@ def _resolved(install: Install, values: dict[str, str]) -> Install:
     return Install(
         npm=each(install.npm),
         pip=each(install.pip),
+        exact=install.exact,
         apt=each(install.apt),
         steps=each(install.steps),
         drop=each(install.drop),

@@ -37,13 +37,14 @@ class About(Struct, frozen=True):
 class Install(Struct, frozen=True):
     """What is brought into the bundle. ``npm`` lands in ``npm/node_modules``, ``pip`` in the bundle's Python, ``apt`` in ``apt``.
 
-    ``steps`` are command lines for ``sh`` on this machine, run last, in the folder of the bundle. ``drop`` are patterns of paths in the bundle that
+    ``exact``: the packages of pip are all that is needed, and nothing that they depend on is added. ``steps`` are command lines for ``sh`` on this machine, run last, in the folder of the bundle. ``drop`` are patterns of paths in the bundle that
     are not needed. ``programs`` are commands in ``bin``: for each the candidates, of which the first runs whose loader the
     sandbox has. ``node`` is the version of the runtime that node agents get.
     """
 
     npm: tuple[Text, ...] = ()
     pip: tuple[Text, ...] = ()
+    exact: bool = False
     apt: tuple[Text, ...] = ()
     steps: tuple[Text, ...] = ()
     drop: tuple[Text, ...] = ()

@@ -53,17 +53,20 @@ def npm(bundle: Path, packages: Sequence[str], what: str) -> None:
     (folder / "node_modules" / ".package-lock.json").unlink(missing_ok=True)  # it names the registry, which is no part of the agent
 
 
-def pip(target: Path, packages: Sequence[str], what: str) -> None:
-    """Packages of pip, all as wheels or built by it, into ``target``, compiled so that nothing needs to be written when they are run."""
+def pip(target: Path, packages: Sequence[str], what: str, *, exact: bool) -> None:
+    """Packages of pip into ``target``; ``exact``: without what they depend on."""
     base = [sys.executable, "-m", "pip"]
     remedy = "pip for this Python (python -m ensurepip; Debian, Ubuntu: apt-get install python3-pip), and an index that it reaches"
     run([*base, "--version"], target, what, remedy=remedy)
     line = [*base, "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--target", str(target)]
-    run([*line, "--", *packages], target, what, remedy=remedy)
+    run([*line, *(["--no-deps"] if exact else []), "--", *packages], target, what, remedy=remedy)
 
 
-def compile_python(folder: Path, what: str) -> None:
-    """Byte code beside every module, good whatever the times of files are. Modules for other versions of Python are left as they are."""
+def compile_python(folder: Path) -> None:
+    """Byte code beside every module, good whatever the times of files are, so that a bundle that nobody may write to starts as quickly.
+
+    Modules that are for other versions of Python stay as they are.
+    """
     line = [sys.executable, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", "-s", str(folder), str(folder)]
     subprocess.run(line, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=_WITHIN, check=False)
 
