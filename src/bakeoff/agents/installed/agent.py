@@ -36,7 +36,7 @@ _SKILLS_LIMIT = 64 << 20
 
 _TOLD = """
 
-Skills for this task are in {folder}: each folder there has a SKILL.md that says what it is for and how it is used. Read those that can help.
+Skills for this task are in {folder}: each folder there has a SKILL.md that says what it is for. Read those that can help.
 """
 
 
@@ -52,10 +52,15 @@ class InstalledAgent:
         state = bundle.bundle_state(definition, self.version)
         content = state.stamp.content if state.stamp else "not installed yet"
         parts = (definition.run, definition.options, definition.skills, definition.mcp, definition.agent.protocol)
-        self.digest = digest_of("installed", self.name, self.version, parts, bundle.bundle_key(definition, self.version), content)
+        self.digest = digest_of(
+            "installed", self.name, self.version, parts, bundle.bundle_key(definition, self.version), content
+        )
         self.digest = digest_of(self.digest, dict(sorted(self._options.items())))
-        self.needs = Needs(mounts=(Mount(source=str(state.path), target=f"{BUNDLES_DIR}/{self.name}"),))
-        self.default_model = definition.models.default
+        self.needs = Needs(
+            mounts=(Mount(source=str(state.path), target=f"{BUNDLES_DIR}/{self.name}"),),
+            model=True,
+            default_model=definition.models.default,
+        )
         self._state = state
 
     @classmethod
@@ -72,6 +77,7 @@ class InstalledAgent:
         """Run the agent on the instruction. Raises Unsupported where it cannot do what the task wants, or has no model."""
         if self._state.stamp is None:
             raise Unsupported(f"{self.name} {self.version} is not installed: {self._state.path}")
+        await self._check_root(context, self._state.stamp.loaders)
         instruction = context.instruction
         if context.skills is not None and self._definition.skills is None:
             instruction = instruction.rstrip("\n") + _TOLD.format(folder=context.skills)
@@ -85,6 +91,14 @@ class InstalledAgent:
             with suppress(TimeoutError, SandboxError, OSError, TarError):
                 async with asyncio.timeout(_LOGS_WITHIN):
                     await self._keep_logs(context, values)
+
+    async def _check_root(self, context: AgentContext, groups: tuple[tuple[str, ...], ...]) -> None:
+        """Raises Unsupported where the root has none of the loaders that the agent's own program needs."""
+        for loaders in groups:
+            line = " || ".join(f"[ -e {shlex.quote(path)} ]" for path in loaders)
+            process = await context.sandbox.start(["/bin/sh", "-c", line], env={}, cwd="/")
+            if (await process.wait()).code != 0:
+                raise Unsupported(f"{self.name} {self.version} needs one of these in the root: {', '.join(loaders)}")
 
     async def _run(self, context: AgentContext, rendered: Rendered) -> AgentClaim:
         stderr = context.logs / "stderr"

@@ -18,7 +18,7 @@ from msgspec import Struct
 from bakeoff.agents.installed import packages
 from bakeoff.agents.installed.elf import loader
 from bakeoff.agents.installed.model import Definition, Install
-from bakeoff.agents.installed.runtimes import PYTHON, SITE, lay_node, lay_python
+from bakeoff.agents.installed.runtimes import PYTHON, SITE, lay_libraries, lay_node, lay_python
 from bakeoff.agents.installed.template import fill
 from bakeoff.agents.request import digest_of
 from bakeoff.errors import NO_SPACE, InputError
@@ -43,7 +43,10 @@ exit 126
 
 
 class Stamp(Struct, frozen=True):
-    """``content`` is the sha256 of all files of the bundle, ``bytes`` their size. ``packages`` are those that came, with versions."""
+    """``content`` is the sha256 of all files of the bundle, ``bytes`` their size. ``packages`` are those that came, with versions.
+
+    Of each group of ``loaders`` (paths in the sandbox) its root must have one.
+    """
 
     name: str
     version: str
@@ -52,6 +55,7 @@ class Stamp(Struct, frozen=True):
     bytes: int
     seconds: float
     packages: tuple[str, ...] = ()
+    loaders: tuple[tuple[str, ...], ...] = ()
 
 
 class BundleState(Struct, frozen=True):
@@ -70,7 +74,9 @@ def machine_values(version: str) -> dict[str, str]:
 def bundle_key(definition: Definition, version: str) -> str:
     """A digest over all that decides what comes into the bundle, apart from what package indexes answer."""
     runtime = PYTHON if definition.agent.runtime == "python" else ""
-    return digest_of(_FORM, definition.agent.name, definition.agent.runtime, definition.install, machine_values(version), runtime)
+    return digest_of(
+        _FORM, definition.agent.name, definition.agent.runtime, definition.install, machine_values(version), runtime
+    )
 
 
 def bundle_state(definition: Definition, version: str) -> BundleState:
@@ -107,7 +113,9 @@ def prepare(definition: Definition, version: str, note: Callable[[str], None]) -
     except OSError as error:
         if error.errno in NO_SPACE:
             raise InputError("no space left for an agent's bundle", where=str(state.path.parent), found=what) from None
-        raise InputError(f"a bundle cannot be made: {error.strerror or error}", where=str(error.filename or state.path)) from None
+        raise InputError(
+            f"a bundle cannot be made: {error.strerror or error}", where=str(error.filename or state.path)
+        ) from None
     return bundle_state(definition, version)
 
 
@@ -116,7 +124,7 @@ def _make(definition: Definition, version: str, place: Path, what: str) -> None:
     staging = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{place.name}-", dir=place.parent))
     try:
         staging.chmod(0o755)
-        _fill(definition, staging, machine_values(version), what)
+        loaders = _fill(definition, staging, machine_values(version), what)
         size = _settle(staging)
         stamp = Stamp(
             name=definition.agent.name,
@@ -126,6 +134,7 @@ def _make(definition: Definition, version: str, place: Path, what: str) -> None:
             bytes=size,
             seconds=round(time.monotonic() - began, 3),
             packages=_packages(staging),
+            loaders=loaders,
         )
         write_json(staging / STAMP, stamp)
         staging.rename(place)
@@ -133,7 +142,8 @@ def _make(definition: Definition, version: str, place: Path, what: str) -> None:
         remove_path(staging)
 
 
-def _fill(definition: Definition, bundle: Path, values: dict[str, str], what: str) -> None:
+def _fill(definition: Definition, bundle: Path, values: dict[str, str], what: str) -> tuple[tuple[str, ...], ...]:
+    """The loaders of which the sandbox must have one, for each program that needs any."""
     runtime = definition.agent.runtime
     install = _resolved(definition.install, values)
     if runtime == "python":
@@ -151,9 +161,11 @@ def _fill(definition: Definition, bundle: Path, values: dict[str, str], what: st
         for path in sorted(bundle.glob(pattern)):
             remove_path(path)
     if runtime == "python":
+        lay_libraries(bundle)
         packages.compile_python(bundle / "lib" / PYTHON)
-    for name, candidates in install.programs.items():
-        _choose(bundle, name, candidates, what)
+    return tuple(
+        needed for name, candidates in install.programs.items() if (needed := _choose(bundle, name, candidates, what))
+    )
 
 
 def _resolved(install: Install, values: dict[str, str]) -> Install:
@@ -172,14 +184,16 @@ def _resolved(install: Install, values: dict[str, str]) -> Install:
     )
 
 
-def _choose(bundle: Path, name: str, candidates: tuple[str, ...], what: str) -> None:
-    """``bin/<name>``: a script that becomes the first candidate that can run where it is."""
+def _choose(bundle: Path, name: str, candidates: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Make ``bin/<name>``: a script that becomes the first candidate that can run where it is. The loaders of which it needs one."""
     choices: list[str] = []
     loaders: list[str] = []
     for candidate in candidates:
         path = bundle / candidate
         if not path.is_file():
-            raise InputError("the packages do not have this program", where=what, field=f"install.programs.{name}", found=candidate)
+            raise InputError(
+                "the packages do not have this program", where=what, field=f"install.programs.{name}", found=candidate
+            )
         path.chmod(0o755)
         named = loader(path)
         loaders += [named] if named else []
@@ -188,6 +202,7 @@ def _choose(bundle: Path, name: str, candidates: tuple[str, ...], what: str) -> 
     start.parent.mkdir(exist_ok=True)
     start.write_text(_CHOOSE.format(choices="\n".join(choices), name=name, loaders=", ".join(loaders)))
     start.chmod(0o755)
+    return tuple(loaders) if len(loaders) == len(candidates) else ()
 
 
 def _settle(bundle: Path) -> int:

@@ -35,7 +35,10 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Definition | None:
-    """The agent of that name or at that path, the user's before the shipped; None for an unknown name. Raises InputErrors for a wrong file."""
+    """The agent of that name (the user's before the shipped) or at that path; None for an unknown name.
+
+    Raises InputErrors for a wrong file.
+    """
     if is_path(name):
         return load(Path(name))
     file = _files().get(name)
@@ -63,5 +66,7 @@ def _named(file: Path) -> Definition:
     wanted = file.name.removesuffix(SUFFIX)
     if definition.agent.name != wanted:
         found = repr(definition.agent.name)
-        raise InputError("not the name of the file", where=str(file), field="agent.name", found=found, wanted=repr(wanted))
+        raise InputError(
+            "not the name of the file", where=str(file), field="agent.name", found=found, wanted=repr(wanted)
+        )
     return definition

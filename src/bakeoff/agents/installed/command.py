@@ -30,7 +30,10 @@ class Rendered(Struct, frozen=True):
 
 
 def trial_values(definition: Definition, version: str, context: AgentContext, instruction: str) -> dict[str, str]:
-    """What the places of the TOML file stand for in this trial. Raises Unsupported where there is no model, or none of the agent's protocol."""
+    """What the places of the TOML file stand for in this trial.
+
+    Raises Unsupported where there is no model, or none of the agent's protocol.
+    """
     about, endpoint = definition.agent, context.endpoint
     if endpoint is None:
         raise Unsupported(f"{about.name} needs a model: -m PROVIDER/MODEL")
@@ -61,8 +64,11 @@ def render(
 ) -> Rendered:
     """All that is needed to start the agent."""
     run = definition.run
-    lists = {"{options}": _options(definition, values, options), "{mcp}": _mcp_args(definition, values, context.mcp_servers)}
-    argv = [part for text in run.command for part in lists.get(text, None) or _one(text, values, lists)]
+    lists = {
+        "{options}": _options(definition, values, options),
+        "{mcp}": _mcp_args(definition, values, context.mcp_servers),
+    }
+    argv = [part for text in run.command for part in lists.get(text) or _one(text, values, lists)]
     env = {**context.env, **{name: fill(text, values) for name, text in run.env.items()}}
     if context.user not in (None, "root", "0") and "HOME" not in run.env:
         env["HOME"] = values["home"]

@@ -19,7 +19,18 @@ VERSION = "version"
 MACHINE = ("version", "arch", "machine")
 """What is known when the agent is installed. ``arch`` is npm's word for the processor (x64, arm64), ``machine`` the kernel's."""
 
-TRIAL = (*MACHINE, "bundle", "home", "workdir", "instruction", "instruction_file", "model", "provider", "base_url", "key")
+TRIAL = (
+    *MACHINE,
+    "bundle",
+    "home",
+    "workdir",
+    "instruction",
+    "instruction_file",
+    "model",
+    "provider",
+    "base_url",
+    "key",
+)
 """What is known when the agent is run."""
 
 _LISTS = ("options", "mcp")
@@ -88,7 +99,9 @@ def _check(definition: Definition, where: str) -> Iterator[InputError]:
             if name not in known:
                 wanted = ", ".join(f"{{{name}}}" for name in known)
                 near = nearest(name, known)
-                yield InputError("unknown place", where=where, field=field, found=f"{{{name}}}", wanted=wanted, nearest=near)
+                yield InputError(
+                    "unknown place", where=where, field=field, found=f"{{{name}}}", wanted=wanted, nearest=near
+                )
 
 
 def _check_paths(definition: Definition, where: str) -> Iterator[InputError]:
@@ -100,7 +113,9 @@ def _check_paths(definition: Definition, where: str) -> Iterator[InputError]:
             yield InputError("not a file of the agent's home", where=where, field=field, found=path, wanted="{home}/…")
     folder = definition.skills.folder if definition.skills else "/"
     if not folder.startswith(("{home}/", "/")) or ".." in folder.split("/"):
-        yield InputError("not an absolute path", where=where, field="skills.folder", found=folder, wanted="{home}/… or /…")
+        yield InputError(
+            "not an absolute path", where=where, field="skills.folder", found=folder, wanted="{home}/… or /…"
+        )
     for index, path in enumerate(definition.logs.paths):
         if not path.startswith(("{home}/", "/")) or ".." in path.split("/"):
             at = f"logs.paths[{index}]"
@@ -126,7 +141,9 @@ def _check_options(options: Mapping[str, Option], where: str) -> Iterator[InputE
             yield InputError("an option that does nothing", where=where, field=field, wanted="args or env")
         if option.default is not None and option.values and option.default not in option.values:
             wanted = ", ".join(option.values)
-            yield InputError("wrong default", where=where, field=f"{field}.default", found=option.default, wanted=wanted)
+            yield InputError(
+                "wrong default", where=where, field=f"{field}.default", found=option.default, wanted=wanted
+            )
 
 
 def _templates(definition: Definition) -> Iterator[tuple[str, str, tuple[str, ...]]]:

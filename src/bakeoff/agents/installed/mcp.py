@@ -17,7 +17,10 @@ HTTP = ("streamable-http", "http")
 
 
 def with_servers(form: McpForm, text: str, servers: Sequence[McpServer]) -> str:
-    """The agent's file ``text`` (empty where there is none yet) with ``servers`` added. Raises Unsupported for a transport that it does not know."""
+    """The agent's file ``text`` (empty where there is none yet) with ``servers`` added.
+
+    Raises Unsupported for a transport that the agent does not know.
+    """
     if form == "codex":
         return text + "".join(_codex(server) for server in servers)
     key, entry = _JSON[form]
@@ -69,7 +72,13 @@ def _opencode(server: McpServer) -> dict[str, object]:
 
 
 def _goose(server: McpServer) -> dict[str, object]:
-    common: dict[str, object] = {"enabled": True, "name": server.name, "description": "", "timeout": 300, "bundled": False}
+    common: dict[str, object] = {
+        "enabled": True,
+        "name": server.name,
+        "description": "",
+        "timeout": 300,
+        "bundled": False,
+    }
     if server.transport == STDIO:
         return {**common, "type": "stdio", "cmd": server.command, "args": server.args, "envs": server.env}
     kind = "streamable_http" if server.transport in HTTP else _remote("goose", server)
@@ -96,7 +105,9 @@ def _remote(agent: str, server: McpServer) -> str:
 
 
 def _unknown(agent: str, server: McpServer) -> Unsupported:
-    return Unsupported(f"{agent} cannot reach the MCP server {server.name!r}: it does not know the transport {server.transport!r}")
+    return Unsupported(
+        f"{agent} cannot reach the MCP server {server.name!r}: it does not know the transport {server.transport!r}"
+    )
 
 
 def _quoted(value: object) -> str:

@@ -35,11 +35,13 @@ class About(Struct, frozen=True):
 
 
 class Install(Struct, frozen=True):
-    """What is brought into the bundle. ``npm`` lands in ``npm/node_modules``, ``pip`` in the bundle's Python, ``apt`` in ``apt``.
+    """What is brought into the bundle.
 
-    ``exact``: the packages of pip are all that is needed, and nothing that they depend on is added. ``steps`` are command lines for ``sh`` on this machine, run last, in the folder of the bundle. ``drop`` are patterns of paths in the bundle that
-    are not needed. ``programs`` are commands in ``bin``: for each the candidates, of which the first runs whose loader the
-    sandbox has. ``node`` is the version of the runtime that node agents get.
+    ``npm`` lands in ``npm/node_modules``, ``pip`` in the bundle's Python, ``apt`` in ``apt``. ``exact``: the packages of pip are
+    all that is needed, and nothing that they depend on is added. ``steps`` are command lines for ``sh`` on this machine, run
+    in the folder of the bundle. ``drop`` are patterns of paths in the bundle that are not needed. ``programs`` are commands in
+    ``bin``: for each the candidates, of which the first runs whose loader the sandbox has. ``node`` is the version of the
+    runtime that node agents get.
     """
 
     npm: tuple[Text, ...] = ()
@@ -85,7 +87,7 @@ class Skills(Struct, frozen=True):
 
 
 class Mcp(Struct, frozen=True):
-    """How the agent is told of MCP servers. ``file`` gets them (at its end, where ``files`` writes it too); ``args`` stand for ``{mcp}``."""
+    """How the agent is told of MCP servers. ``file`` gets them, beside what ``files`` writes there; ``args`` stand for ``{mcp}``."""
 
     form: McpForm
     file: Text

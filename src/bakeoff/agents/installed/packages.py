@@ -46,11 +46,23 @@ def npm(bundle: Path, packages: Sequence[str], what: str) -> None:
     """Packages of npm into ``npm/node_modules``, without running any script of theirs, and for every C library."""
     folder = bundle / "npm"
     folder.mkdir(exist_ok=True)
-    line = ["npm", "install", "--prefix", str(folder), "--force", "--ignore-scripts", "--omit=dev", "--no-save", "--no-package-lock"]
+    line = [
+        "npm",
+        "install",
+        "--prefix",
+        str(folder),
+        "--force",
+        "--ignore-scripts",
+        "--omit=dev",
+        "--no-save",
+        "--no-package-lock",
+    ]
     line += ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error", "--install-links=false"]
     remedy = "npm (Debian, Ubuntu: apt-get install npm), and a registry that it reaches"
     run([*line, "--", *packages], folder, what, remedy=remedy)
-    (folder / "node_modules" / ".package-lock.json").unlink(missing_ok=True)  # it names the registry, which is no part of the agent
+    (folder / "node_modules" / ".package-lock.json").unlink(
+        missing_ok=True
+    )  # it names the registry, which is no part of the agent
 
 
 def pip(target: Path, packages: Sequence[str], what: str, *, exact: bool) -> None:
@@ -58,7 +70,16 @@ def pip(target: Path, packages: Sequence[str], what: str, *, exact: bool) -> Non
     base = [sys.executable, "-m", "pip"]
     remedy = "pip for this Python (python -m ensurepip; Debian, Ubuntu: apt-get install python3-pip), and an index that it reaches"
     run([*base, "--version"], target, what, remedy=remedy)
-    line = [*base, "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--target", str(target)]
+    line = [
+        *base,
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--no-compile",
+        "--target",
+        str(target),
+    ]
     run([*line, *(["--no-deps"] if exact else []), "--", *packages], target, what, remedy=remedy)
 
 
@@ -67,7 +88,19 @@ def compile_python(folder: Path) -> None:
 
     Modules that are for other versions of Python stay as they are.
     """
-    line = [sys.executable, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", "-s", str(folder), str(folder)]
+    line = [
+        sys.executable,
+        "-m",
+        "compileall",
+        "-q",
+        "-j",
+        "0",
+        "--invalidation-mode",
+        "unchecked-hash",
+        "-s",
+        str(folder),
+        str(folder),
+    ]
     subprocess.run(line, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=_WITHIN, check=False)
 
 

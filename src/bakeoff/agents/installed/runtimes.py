@@ -41,14 +41,16 @@ process.execPath = require("path").resolve(__dirname, "../bin/node");
 
 
 def lay_python(bundle: Path) -> None:
-    """This machine's Python of the harness's version, with its standard library, as ``bin/python3``. It sees ``SITE`` and no other packages.
+    """The Python that runs this, with its standard library, as ``bin/python3``. It sees ``SITE`` and no other packages.
 
     It runs isolated: neither variables nor the working folder change what it imports. Raises InputError where it cannot be copied.
     """
     program = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
     library = bundle / "lib" / PYTHON
     try:
-        shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=shutil.ignore_patterns(*_LEFT_OUT), symlinks=False)
+        shutil.copytree(
+            sysconfig.get_path("stdlib"), library, ignore=shutil.ignore_patterns(*_LEFT_OUT), symlinks=False
+        )
         (bundle / SITE).mkdir()
         (library / "sitecustomize.py").write_text(_CUSTOMIZE)
         _lay(bundle, "python3", program, (library / "lib-dynload").glob("*.so"), " -I")
@@ -82,16 +84,22 @@ def _lay(bundle: Path, name: str, program: Path, extensions: Iterable[Path], arg
     start.chmod(0o755)
 
 
+def lay_libraries(bundle: Path) -> None:
+    """The shared libraries that packages in the bundle's Python expect of the system, as far as this machine has them."""
+    folder = bundle / LIBRARIES
+    for library in libraries(str(folder / _LOADER), (bundle / SITE).glob("**/*.so*")):
+        inside = folder / library.name
+        if not library.is_relative_to(bundle) and not inside.exists():
+            shutil.copyfile(os.path.realpath(library), inside)
+
+
 def libraries(named: str, programs: Iterable[Path]) -> list[Path]:
-    """Every shared library that the loader ``named`` finds for ``programs`` on this machine. Raises InputError where one is missing."""
+    """Every shared library of this machine that the loader ``named`` finds for ``programs``."""
     found: set[Path] = set()
     for program in programs:
-        if not is_program(program):
+        if not program.is_file() or not is_program(program):
             continue
-        listed = subprocess.run(
-            [named, "--list", str(program)], capture_output=True, text=True, errors="replace", timeout=_WITHIN, check=False
-        )
-        if listed.returncode:
-            raise InputError(f"its libraries are not on this machine: {listed.stderr.strip()[-300:]}", where=str(program))
-        found.update(Path(path) for path in _FOUND.findall(listed.stdout))
+        line = [named, "--list", str(program)]
+        listed = subprocess.run(line, capture_output=True, text=True, errors="replace", timeout=_WITHIN, check=False)
+        found.update(Path(os.path.normpath(path)) for path in _FOUND.findall(listed.stdout))
     return sorted(found)
