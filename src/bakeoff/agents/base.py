@@ -17,12 +17,15 @@ class Needs(Struct, frozen=True):
     """What an agent must be given. ``mounts`` are shown in the sandbox.
 
     ``solution`` is for controls alone: the task's own, with the files of the wrong solution called ``wrong`` laid over it, if any.
+    ``model``: it cannot run without one; ``default_model`` is the one (``provider/name``) that it has where none is asked for, if any.
     """
 
     where: Literal["sandbox", "host"] = "sandbox"
     mounts: tuple[Mount, ...] = ()
     solution: bool = False
     wrong: str = ""
+    model: bool = False
+    default_model: str = ""
 
 
 class Solution(Struct, frozen=True):

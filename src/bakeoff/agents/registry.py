@@ -1,14 +1,17 @@
-"""Agents by name, through the entry points ``bakeoff.agents``."""
+"""Agents by name: through the entry points ``bakeoff.agents``, and those that are described by a TOML file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Protocol, cast
 
 import msgspec
 
 from bakeoff.agents.base import Agent
-from bakeoff.errors import InputError
+from bakeoff.agents.installed import catalog
+from bakeoff.agents.installed.agent import InstalledAgent
+from bakeoff.errors import InputError, nearest
 from bakeoff.plugins import find, names
 from bakeoff.records.job import AgentRequest, LockedConfig
 
@@ -32,8 +35,10 @@ def make_agent(request: AgentRequest) -> Agent:
     if request.command is None:
         if request.name == COMMAND:
             raise InputError("no command", where="--agent", found=repr(COMMAND), wanted="--agent-cmd COMMAND")
+        if request.name not in names("agents"):
+            return _installed(request)
         return _class(request.name).create(request)
-    if request.name != COMMAND and request.name in names("agents"):
+    if request.name != COMMAND and request.name in agent_names():
         raise InputError(
             "a command cannot have the name of a built-in agent",
             where="--agent-name",
@@ -41,6 +46,21 @@ def make_agent(request: AgentRequest) -> Agent:
             wanted="another name",
         )
     return _class(COMMAND).create(request)
+
+
+def prepare_agents(requests: Iterable[AgentRequest], note: Callable[[str], None]) -> None:
+    """Install what the agents are made of, where that has not been done; ``note`` is told of each before it begins.
+
+    It can take minutes, and changes digests: call it before a job is planned, and before one is resumed. Raises InputError.
+    """
+    for request in requests:
+        if request.command is None and isinstance(agent := make_agent(request), InstalledAgent):
+            agent.prepare(note)
+
+
+def agent_names() -> list[str]:
+    """Every name that ``-a`` takes, apart from paths."""
+    return sorted({*names("agents"), *catalog.names()})
 
 
 def locked_agent(config: LockedConfig) -> Agent:
@@ -59,6 +79,20 @@ def _locked(request: bytes, digest: str) -> Agent:
             "the agent changed since the job was planned", where=agent.name, found=agent.digest[:19], wanted=digest[:19]
         )
     return agent
+
+
+def _installed(request: AgentRequest) -> Agent:
+    definition = catalog.find(request.name)
+    if definition is None:
+        known = agent_names()
+        raise InputError(
+            "no such agent",
+            where="--agent",
+            found=repr(request.name),
+            wanted=", ".join(known) + ", or the path of a TOML file",
+            nearest=nearest(request.name, known),
+        )
+    return InstalledAgent.create(definition, request)
 
 
 def _class(name: str) -> AgentClass:

@@ -45,6 +45,8 @@ def command(
         rows = _datasets(registry)
     else:
         rows = _plugins(kind)
+        if kind == "agents":
+            rows = _agents(rows)
     if as_json:
         print_json(rows)
     else:
@@ -85,6 +87,25 @@ def _plugins(kind: str) -> list[dict[str, str]]:
     for name in plugins.names(kind):
         doc: str = plugins.find(kind, name, where="bakeoff list").__doc__ or ""
         rows.append({"name": name, "description": doc.strip().split("\n")[0]})
+    return rows
+
+
+def _agents(built_in: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The built-in agents, then those that are described by a TOML file, with the day on which that version was run for real."""
+    from bakeoff.agents.installed.catalog import listed
+
+    rows = [{"name": row["name"], "version": "", "verified": "", "description": row["description"]} for row in built_in]
+    for found in listed():
+        about = found.definition.agent if found.definition else None
+        if about is None:
+            rows.append(
+                {"name": found.name, "version": "", "verified": "", "description": found.problem.split("\n")[0]}
+            )
+            continue
+        verified = f"verified {about.verified_on}" if about.verified else "unverified"
+        rows.append(
+            {"name": about.name, "version": about.version, "verified": verified, "description": about.description}
+        )
     return rows
 
 
