@@ -9,7 +9,7 @@ import pytest
 
 from bakeoff.agents.base import AgentClaim
 from bakeoff.errors import ModelError
-from bakeoff.gateway.traffic import Stop
+from bakeoff.gateway.session import Stop
 from bakeoff.records.outcomes import Outcome
 from bakeoff.trials.timed import NotJudged, run_timed
 

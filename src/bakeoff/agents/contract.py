@@ -70,7 +70,7 @@ def endpoint_env(endpoint: Endpoint) -> dict[str, str]:
     env: dict[str, str] = {}
     for protocol, (bases, keys) in _CLIENTS.items():
         if base := endpoint.bases.get(protocol):
-            env |= {name: base for name in bases} | {name: endpoint.key for name in keys}
+            env |= dict.fromkeys(bases, base) | dict.fromkeys(keys, endpoint.key)
     return env
 
 

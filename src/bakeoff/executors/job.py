@@ -123,11 +123,17 @@ async def _submit(
                     trial=trial,
                     config=job.configs[trial.config],
                     settings=job.request,
+                    data_revision=_revision(job, trial),
                 )
             )
             listener.started(trial)
     finally:
         await executor.close()
+
+
+def _revision(job: JobRecord, trial: PlannedTrial) -> str:
+    locked = job.tasks.get(f"{trial.task}@{trial.case}" if trial.case else trial.task)
+    return job.datasets.get(locked.dataset, "") if locked else ""
 
 
 async def _stop(

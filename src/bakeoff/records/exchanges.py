@@ -104,7 +104,6 @@ class Provenance(Struct, frozen=True, kw_only=True):
 
     ``sha256`` is that of the exchanges as they are read (see ``records.fixtures.digest``), so compression does not change it.
     ``redactions`` counts what was replaced, by kind. ``raw`` is False for imported fixtures, whose bytes were made from messages.
-    ``prompt_sha256`` is of the instruction.
     ``prompt_sha256`` is of the instruction. ``roots`` are places and words that the agent saw and that differ from trial to trial, by
     name: workdir, home, packet, artifacts, run_id, the address of its model.
     """
@@ -128,7 +127,6 @@ class Provenance(Struct, frozen=True, kw_only=True):
     network: str = ""
     verify: str = ""
     toggles: dict[str, str] = {}
-    roots: dict[str, str] = {}
     captured_at: str
     release: str = ""
     outcome: str

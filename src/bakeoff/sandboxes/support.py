@@ -7,7 +7,8 @@ Approximated means, on bubblewrap:
   machine's at the least.
 - ``environment.storage_mb``: bounds /tmp, which is in memory, and what is written to the rest of the file system, each. The
   latter is watched, not enforced at each write: what a sandbox writes within a quarter of a second comes on top.
-- ``environment.network_mode = "public"``: there is only the sandbox's own loopback.
+- ``environment.network_mode = "public"`` and ``"allowlist"``: a proxy passes on HTTP and whatever can be asked of a proxy as a tunnel;
+  no other traffic leaves the sandbox, and names are resolved by the proxy alone.
 
 On ``process`` nothing is isolated: it runs with the machine's own network, limits and programs. What it can honour
 without isolation it does, the rest is approximated or refused.
@@ -59,7 +60,6 @@ _COMMON: Mapping[str, _Rule] = {
     "environment.tpu": _always(REFUSED),
     "environment.os": _os,
     "environment.compose": _always(REFUSED),
-    "environment.allowed_hosts": _hosts,
     "artifacts.service": _always(REFUSED),
     "verifier.collect.service": _always(REFUSED),
 }
@@ -71,13 +71,14 @@ _BUBBLEWRAP: Mapping[str, _Rule] = {
         {
             NetworkMode.NONE: ENFORCED,
             NetworkMode.PUBLIC: APPROXIMATED,
-            NetworkMode.ALLOWLIST: REFUSED,
+            NetworkMode.ALLOWLIST: APPROXIMATED,
             NetworkMode.HOST: ENFORCED,
         }
     ),
 }
 _PROCESS: Mapping[str, _Rule] = {
     **_COMMON,
+    "environment.allowed_hosts": _hosts,
     "environment.docker_image": _always(APPROXIMATED),
     NETWORK: _network(
         {

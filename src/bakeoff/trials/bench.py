@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from bakeoff.records.results import Digests
 from bakeoff.sandboxes.base import SandboxBackend
+
+if TYPE_CHECKING:
+    from bakeoff.trials.traffic import JobTraffic
 
 OUTPUT_LIMIT = 16 << 20
 """Bytes kept of each output stream of an agent or a verifier; what is beyond is drained and counted as cut."""
@@ -23,7 +27,11 @@ SNIPPET = 2000
 
 
 class Bench(Struct, frozen=True):
-    """``oracle_passed`` says whether the oracle control is on record as passed for these digests."""
+    """``oracle_passed`` says whether the oracle control is on record as passed for these digests.
+
+    ``traffic`` is None where no trial has a model.
+    """
 
     backend: SandboxBackend
     oracle_passed: Callable[[Digests], bool]
+    traffic: JobTraffic | None = None

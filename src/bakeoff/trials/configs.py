@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from bakeoff.agents.registry import make_agent
 from bakeoff.errors import InputError
 from bakeoff.gateway.models import parse_model, script_digest
-from bakeoff.gateway.providers import provider_names
+from bakeoff.gateway.providers import providers
 from bakeoff.records.job import AgentRequest, LockedConfig
 from bakeoff.records.results import Config
 from bakeoff.tasks.model import slug
@@ -56,7 +56,7 @@ def lock_config(
     agent = make_agent(request)
     digest = ""
     if model is not None:
-        ref = parse_model(model, provider_names(), base_url=base_url)
+        ref = parse_model(model, providers(), base_url=base_url)
         label, digest = ref.label, script_digest(ref)
     config = Config(
         agent=agent.name,

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from bakeoff.errors import ImageError, InputError, Unsupported
+from bakeoff.gateway.egress.policy import policy_of
 from bakeoff.images.host import host_root, missing_needs
 from bakeoff.images.lent import lent_env
 from bakeoff.images.root import Root
@@ -43,7 +44,12 @@ def parse_network(text: str) -> Network:
         raise InputError(
             "not a network", where="--network", found=repr(text), wanted="none, public, host or allowlist:HOST,…"
         )
-    return Network(mode=NetworkMode(mode), hosts=names)
+    network = Network(mode=NetworkMode(mode), hosts=names)
+    try:
+        policy_of(network)
+    except InputError as error:
+        raise InputError(error.message, where="--network", found=error.found, wanted=error.wanted) from None
+    return network
 
 
 def effective_environment(task: Task, settings: RunRequest) -> Environment:
@@ -80,11 +86,15 @@ def check_support(environment: Environment, task: Task, backend: SandboxBackend,
     flags: list[Flag] = []
     support = dict(backend.supports(environment))
     for step in task.steps:
-        phases = {"agent": step.agent.network, "verifier": step.verifier.network}
+        apart = step.verifier.environment
+        phases = {
+            "agent": step.agent.network,
+            "verifier": step.verifier.network,
+            "verifier.environment": apart.network if apart is not None else None,
+        }
         for phase, network in phases.items():
             if network is not None and settings.network is None and network != environment.network:
-                one = msgspec.structs.replace(environment, network=network)
-                support[f"{phase}.network_mode"] = _weakest(backend.supports(one).get(NETWORK_FIELD))
+                support[f"{phase}.network_mode"] = _of_phase(network, environment, backend)
         users = {"agent.user": step.agent.user, "verifier.user": step.verifier.user}
         for field, user in users.items():
             if user is not None and user not in ("", "root", "0") and backend.ids == 1:
@@ -122,9 +132,17 @@ def one_id_note(environments: Iterable[Environment], backend: SandboxBackend) ->
     )
 
 
-def _weakest(answer: Support | None) -> Support:
-    """A phase with a network other than the sandbox's own is at best approximated: a sandbox has one network for its life."""
-    return Support.REFUSED if answer is Support.REFUSED else Support.APPROXIMATED
+def _of_phase(network: Network, environment: Environment, backend: SandboxBackend) -> Support:
+    """What becomes of a phase whose network is another than the environment's.
+
+    A proxy lets through what each phase may reach, so none, public and allowlist can change places; the machine's own network
+    (``host``) is a sandbox's for its whole life, or never. Where nothing is isolated, a phase has that one in any case.
+    """
+    alone = backend.supports(msgspec.structs.replace(environment, network=network)).get(NETWORK_FIELD, Support.REFUSED)
+    if backend.name == "process":
+        return Support.REFUSED if alone is Support.REFUSED else Support.APPROXIMATED
+    machines = NetworkMode.HOST in (network.mode, environment.network.mode)
+    return Support.REFUSED if machines else alone
 
 
 def resolve_root(environment: Environment, backend: SandboxBackend, settings: RunRequest) -> Root:

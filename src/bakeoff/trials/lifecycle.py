@@ -17,7 +17,7 @@ from bakeoff.agents.registry import locked_agent
 from bakeoff.errors import NO_SPACE, ImageError, InputError, ModelError, SandboxError, Unsupported
 from bakeoff.files.remove import remove_path
 from bakeoff.records.outcomes import RETRIED, Flag, Outcome, passed
-from bakeoff.records.results import Digests, Limits, Resources, TrialResult
+from bakeoff.records.results import Digests, Limits, Resources, TrialResult, Usage
 from bakeoff.records.times import now
 from bakeoff.sandboxes.base import Used
 from bakeoff.tasks.model import Task
@@ -27,7 +27,9 @@ from bakeoff.trials.recorder import Recorder
 from bakeoff.trials.rewards import combine, meets
 from bakeoff.trials.scores import has_artifacts, write_run, write_score
 from bakeoff.trials.spec import TrialSpec
-from bakeoff.trials.stages import AgentEnd, Stage, StepEnd
+from bakeoff.trials.stages import Stage, StepEnd
+from bakeoff.trials.timed import AgentEnd, NotJudged
+from bakeoff.trials.traffic import TrialTraffic
 from bakeoff.verifiers.reward import choose
 
 Deliver = Callable[[TrialResult], Awaitable[None]]
@@ -48,6 +50,8 @@ class Finding(msgspec.Struct):
     widened: tuple[str, ...] = ()
     network: str = ""
     verify: str = ""
+    usage: Usage = Usage()
+    model_returned: str | None = None
 
 
 async def run_trial(spec: TrialSpec, task: Task, bench: Bench, deliver: Deliver) -> None:
@@ -87,8 +91,13 @@ async def _run_try(spec: TrialSpec, task: Task, bench: Bench, deliver: Deliver, 
                 spec=spec, task=task, agent=agent, bench=bench, folder=folder, recorder=recorder, number=number
             )
             await _record_errors(_execute(stage, stack, finding), finding, recorder)
+            traffic = await _end_traffic(stage, finding, recorder)
             last = finding.outcome not in RETRIED or number > spec.settings.retries
             result = _result(spec, task, bench, agent, finding, recorder, started, number)
+            if traffic is not None:
+                flags = tuple(sorted({*result.flags, *traffic.flags(result)}))
+                result = msgspec.structs.replace(result, flags=flags)
+                await asyncio.to_thread(traffic.write, result)
             ended = finding.steps[-1].agent.claim.exit if finding.steps else None
             write_run(folder, spec, task, agent, result, ended)
             scored = partial(write_score, folder, task, result, [end.verdict for end in finding.steps])
@@ -113,6 +122,26 @@ async def _run_try(spec: TrialSpec, task: Task, bench: Bench, deliver: Deliver, 
         recorder.close()
 
 
+async def _end_traffic(stage: Stage, finding: Finding, recorder: Recorder) -> TrialTraffic | None:
+    """What the model traffic of a try came to, whatever ended the try. A recording that the disk refused is the harness's fault."""
+    traffic = stage.traffic
+    if traffic is None:
+        return None
+
+    async def end() -> None:
+        ended = await traffic.end()
+        finding.usage, finding.model_returned = ended.usage, ended.model_returned
+        if traffic.session.failure is not None:
+            raise traffic.session.failure
+
+    before = finding.outcome, finding.detail, finding.reward, finding.rewards
+    failed = Finding(outcome=before[0])
+    await _record_errors(end(), failed, recorder)
+    if failed.detail:
+        finding.outcome, finding.detail, finding.reward, finding.rewards = failed.outcome, failed.detail, None, {}
+    return traffic
+
+
 async def _record_errors(work: Awaitable[None], finding: Finding, recorder: Recorder) -> None:
     """Turn what broke a try into its outcome. This is where a trial ends, whatever ended it."""
     try:
@@ -124,6 +153,8 @@ async def _record_errors(work: Awaitable[None], finding: Finding, recorder: Reco
         finding.outcome, finding.detail = Outcome.SKIPPED, str(error)
     except ImageError as error:
         finding.outcome, finding.detail = Outcome.IMAGE_ERROR, str(error)
+    except NotJudged as error:
+        finding.outcome, finding.detail = error.stop.outcome, _first_line(error.stop.detail)
     except ModelError as error:
         finding.outcome, finding.detail = Outcome.MODEL_ERROR, str(error)
     except SandboxError as error:
@@ -136,6 +167,11 @@ async def _record_errors(work: Awaitable[None], finding: Finding, recorder: Reco
         recorder.emit("error", {"traceback": traceback.format_exc()})
     finding.reward, finding.rewards = None, {}
     recorder.emit("run_invalidated", {"outcome": str(finding.outcome), "reason": finding.detail})
+
+
+def _first_line(text: str) -> str:
+    """The rest of a difference stands in replay.json."""
+    return text.split("\n", 1)[0]
 
 
 async def _execute(stage: Stage, stack: AsyncExitStack, finding: Finding) -> None:
@@ -209,7 +245,7 @@ def _result(
         case=task.case,
         dataset=task.dataset,
         category=task.category,
-        config=spec.config.config,
+        config=msgspec.structs.replace(spec.config.config, model_returned=finding.model_returned),
         attempt=spec.trial.attempt,
         tries=number,
         outcome=finding.outcome,
@@ -222,6 +258,7 @@ def _result(
         finished_at=now(),
         phases=dict(recorder.phases),
         steps=tuple(end.result() for end in finding.steps) if several else (),
+        usage=finding.usage,
         backend=bench.backend.name,
         network=finding.network,
         verify=finding.verify,

@@ -16,7 +16,6 @@ from bakeoff.agents.contract import named
 from bakeoff.agents.registry import make_agent
 from bakeoff.errors import InputError, InputErrors
 from bakeoff.records.job import (
-    AgentRequest,
     HostFacts,
     InvalidRecord,
     JobRecord,

@@ -39,6 +39,10 @@ class Recorder:
         """What the harness saw of the agent."""
         self.emit(kind, metadata, actor="agent")
 
+    def emit_gateway(self, kind: TraceKind, metadata: Mapping[str, Value]) -> None:
+        """What the gateway saw of the traffic."""
+        self.emit(kind, metadata, actor="gateway")
+
     def phase(self, name: str) -> Phase:
         """Time a phase. One event says when it began and how long it took, however it ended."""
         return Phase(self, name)

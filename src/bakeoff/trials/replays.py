@@ -11,17 +11,15 @@ import msgspec
 from msgspec import Struct
 
 from bakeoff.errors import InputError, InputErrors, nearest
-from bakeoff.gateway.replay.check import check_suits
+from bakeoff.gateway.replay.suits import Wanted, check_suits
 from bakeoff.records.exchanges import Provenance
-from bakeoff.records.fixtures import find_fixtures, read_provenance
-from bakeoff.records.journal import JOB, read_job, read_results
+from bakeoff.records.fixtures import find_fixtures
 from bakeoff.records.job import AgentRequest, LockedConfig, PlannedTrial, RunRequest
+from bakeoff.records.journal import JOB, read_job, read_results
+from bakeoff.records.provenance import read_provenance
 from bakeoff.tasks.model import Task
 from bakeoff.trials.configs import lock_config
-
-
-FIXTURE = "fixture"
-"""The folder of a trial with its recorded traffic."""
+from bakeoff.trials.provenance import FIXTURE, prompt_digest, toggles_of
 
 
 class Recorded(Struct, frozen=True):
@@ -45,7 +43,18 @@ def find_recorded(path: str | Path) -> tuple[Recorded, ...]:
             where=str(path),
             wanted="a job or trial that was run with a model, a fixture (exchanges.jsonl and provenance.json), or a tree of them",
         )
-    return tuple(Recorded(str(folder), read_provenance(folder)) for folder in folders)
+    return tuple(Recorded(str(folder), _provenance(folder)) for folder in folders)
+
+
+def _provenance(folder: Path) -> Provenance:
+    found = read_provenance(folder)
+    if found is None:
+        raise InputError(
+            "nothing says what this was recorded from",
+            where=str(folder),
+            wanted="a provenance.json, as recordings have",
+        )
+    return found
 
 
 def job_around(path: Path) -> Path | None:
@@ -93,9 +102,7 @@ def plan_replays(
         configs.setdefault(slug, config)
         groups.setdefault((one.ref, slug), []).append(one)
         try:
-            check_suits(
-                one.provenance, task=tasks[one.ref], config=config, until=request.until is not None, where=one.folder
-            )
+            check_suits(one.folder, one.provenance, _wanted(one.provenance, tasks[one.ref], config, request))
         except InputError as error:
             findings.append(error)
     if findings:
@@ -174,6 +181,21 @@ def _asked_for(provenance: Provenance, request: RunRequest) -> bool:
     agents = [agent.name for agent in request.agents]
     by_model = not request.models or request.until is not None or provenance.model in request.models
     return by_model and (not agents or provenance.agent.name in agents)
+
+
+def _wanted(provenance: Provenance, task: Task, config: LockedConfig, request: RunRequest) -> Wanted:
+    """What this trial's own recording would say. With ``--until`` the agent goes on asking for the recorded model."""
+    return Wanted(
+        task=task.name,
+        case=task.case,
+        task_digest=task.digest,
+        prompt_sha256=prompt_digest(task),
+        agent=config.config.agent,
+        agent_version=config.config.agent_version,
+        agent_digest=config.digest,
+        model=provenance.model if request.until is not None else config.config.model,
+        toggles=toggles_of(task, config.config.skills),
+    )
 
 
 def _config(provenance: Provenance, request: RunRequest) -> LockedConfig:

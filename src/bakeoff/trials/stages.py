@@ -10,15 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from bakeoff.agents.base import Agent, AgentClaim, AgentContext, Solution
+from bakeoff.agents.base import Agent, AgentContext, Solution
 from bakeoff.agents.contract import DEFAULT_PATH, contract_env
 from bakeoff.errors import NO_SPACE, ImageError, InputError, ModelError, SandboxError, Unsupported
 from bakeoff.files.pack import TooMuch
-from bakeoff.files.tree import pack_folder
+from bakeoff.files.tree import pack_folder, tar_of
 from bakeoff.images.root import Root
 from bakeoff.records.outcomes import Flag, Outcome
 from bakeoff.records.results import Limits, StepResult
-from bakeoff.sandboxes.base import Mount, Sandbox, Used
+from bakeoff.sandboxes.base import Mount, Sandbox, Used, tar_bytes
 from bakeoff.sandboxes.logged import describe_exit
 from bakeoff.tasks.meant import meant_files
 from bakeoff.tasks.model import (
@@ -26,6 +26,7 @@ from bakeoff.tasks.model import (
     PACKET_DIR,
     Artifact,
     Environment,
+    Network,
     Step,
     Task,
 )
@@ -34,11 +35,14 @@ from bakeoff.trials import bench as sizes
 from bakeoff.trials.bench import Bench
 from bakeoff.trials.collect import check_works, collect_artifacts, copy_artifact, list_changes
 from bakeoff.trials.environment import check_support, effective_environment, effective_limits, expand, resolve_root
+from bakeoff.trials.network import Phases, TrialNetwork, phases_of
 from bakeoff.trials.packet import write_packet
 from bakeoff.trials.reclaim import look, new_folder, reclaim
 from bakeoff.trials.recorder import Recorder
 from bakeoff.trials.setup import files_under, laid_files, lay_environment, lay_step, run_briefly
 from bakeoff.trials.spec import TrialSpec
+from bakeoff.trials.timed import AgentEnd, NotJudged, run_timed
+from bakeoff.trials.traffic import TrialTraffic
 from bakeoff.verifiers.base import Verdict, VerifyContext
 from bakeoff.verifiers.script import ScriptVerifier
 
@@ -94,6 +98,7 @@ class Stage:
         self.root = Root(kind="none")
         self.sandbox: Sandbox | None = None
         self.traffic: TrialTraffic | None = None
+        self.network = TrialNetwork(folder, isolated=bench.backend.name != "process")
 
     @property
     def live(self) -> Sandbox:
@@ -139,16 +144,42 @@ class Stage:
         with self.recorder.phase("start"):
             opened = self.bench.backend.open(self.environment, self.root, mounts, self.mark)
             self.sandbox = await stack.enter_async_context(opened)
+            await stack.enter_async_context(self.network)
         with self.recorder.phase("setup"):
-            await lay_environment(self.task, self.environment, self.live, self.base_env())
-            if self.environment.skills_dir and self.spec.settings.skills == "off":
+            network = self.environment.network
+            await self.network.enter(self.live, "setup", "", network)
+            await lay_environment(self.task, self.environment, self.live, self.base_env(network))
+            if self.environment.skills_dir and not self._skills:
                 await self.live.put(tar_bytes(tar_of([])), self.environment.skills_dir, fresh=True)
         self.traffic = await self._open_traffic(stack)
 
-    def base_env(self) -> dict[str, str]:
-        """What every command in the sandbox finds: the image's environment and the task's own."""
+    def base_env(self, network: Network) -> dict[str, str]:
+        """What every command of a phase with this network finds: the image's environment and the task's own."""
         task_env = expand(self.environment.env, f"{self.task.ref}: environment.env")
-        return {"PATH": DEFAULT_PATH, "HOME": "/root", "LANG": "C.UTF-8", **self.root.env, **task_env}
+        reached = self.network.env(network)
+        return {"PATH": DEFAULT_PATH, "HOME": "/root", "LANG": "C.UTF-8", **self.root.env, **reached, **task_env}
+
+    def phases(self, step: Step) -> Phases:
+        """The networks of a step's phases."""
+        return phases_of(self.environment, step, self.spec.settings, self.verify_mode(step))
+
+    @property
+    def _skills(self) -> bool:
+        return self.spec.config.config.skills != "off"
+
+    async def _open_traffic(self, stack: AsyncExitStack) -> TrialTraffic | None:
+        """The traffic between the agent and its model; None where the config has no model."""
+        if self.bench.traffic is None or (self.spec.config.model is None and self.spec.trial.fixture is None):
+            return None
+        opened = self.bench.traffic.open(
+            self.spec,
+            self.task,
+            self.folder,
+            self.recorder,
+            workdir=self.live.workdir,
+            isolated=self.bench.backend.name != "process",
+        )
+        return await stack.enter_async_context(opened)
 
     async def run_step(self, step: Step, *, first: bool, final: bool) -> StepEnd:
         """Set up, run the agent, freeze, collect and verify one step.
@@ -175,7 +206,7 @@ class Stage:
             if self.agent.needs.where == "host":
                 reclaim(self.folder, before)
             verdict = await self._judged(step, limits, end, flags, final=final)
-        except (InputError, Unsupported, ModelError):
+        except (InputError, Unsupported, ModelError, NotJudged):
             raise
         except Exception as error:  # whatever it is: once an agent has worked there, it may be its doing
             if not touched or (isinstance(error, OSError) and error.errno in NO_SPACE):
@@ -184,11 +215,14 @@ class Stage:
             if not isinstance(error, ImageError | SandboxError):
                 self.recorder.emit("error", {"traceback": traceback.format_exc()})
             verdict = Verdict(fault="error", detail=f"not possible on what the agent left: {error!s:.1000}")
+        self.network.save()
         return StepEnd(name=step.name, agent=end, verdict=verdict, flags=frozenset(flags), used=used)
 
     async def _set_up(self, step: Step, limits: Limits) -> None:
         with self.recorder.phase("setup"):
-            await lay_step(self.task, step, self.live, self.base_env())
+            network = self.phases(step).setup
+            await self.network.enter(self.live, "setup", step.name, network)
+            await lay_step(self.task, step, self.live, self.base_env(network))
             manifest = write_packet(
                 self.task,
                 step,
@@ -203,6 +237,7 @@ class Stage:
         """Freeze, collect and verify; what is found on the way is added to ``flags`` at once."""
         with self.recorder.phase("freeze"):
             ended = await self.live.end_processes(self.environment.live)
+            await self.network.enter(self.live, "verify", step.name, self.phases(step).verify)
         if end.claim.truncated:
             flags.add(Flag.OUTPUT_TRUNCATED)
         if ended:
@@ -237,8 +272,10 @@ class Stage:
         host = self.agent.needs.where == "host"
         packet = str(self.folder / "task_packet") if host else PACKET_DIR
         artifacts = str(self.folder / "artifacts") if host else ARTIFACTS_DIR
+        network = self.phases(step).agent
+        await self.network.enter(self.live, "agent", step.name, network)
         endpoint = await self.traffic.reach(self.live, host=host) if self.traffic else None
-        skills = self.environment.skills_dir if self.spec.settings.skills == "on" else None
+        skills = self.environment.skills_dir if self._skills else None
         env = contract_env(
             task_id=self.task.name,
             case_id=self.task.case,
@@ -249,7 +286,7 @@ class Stage:
             model=self.spec.config.config.model,
             workdir=self.live.workdir,
             step=step.name,
-            base={} if host else self.base_env(),
+            base={} if host else self.base_env(network),
             passed_on=self.spec.settings.env,
             endpoint=endpoint,
             skills=skills,
@@ -302,9 +339,10 @@ class Stage:
         flags: list[Flag] = []
         if self.agent.needs.where == "host":
             flags.extend(await self._lay_handed_in())
+        env = self.base_env(self.phases(step).verify)
         for collect in step.verifier.collect:
             ended, output = await run_briefly(
-                self.live, ["/bin/sh", "-c", collect.command], self.base_env(), collect.timeout_sec, apart=True
+                self.live, ["/bin/sh", "-c", collect.command], env, collect.timeout_sec, apart=True
             )
             if ended is None or ended.code != 0:
                 how = "timed out" if ended is None else describe_exit(ended)
@@ -339,7 +377,8 @@ class Stage:
         mode = self.verify_mode(step)
         logs = new_folder(self.folder / "verifier" / step.name)
         self.recorder.emit("scorer_started", {"mode": mode, "step": step.name}, actor="scorer")
-        env = {**self.base_env(), **expand(step.verifier.env, f"{self.task.ref}: verifier.env")}
+        network = self.phases(step).verify
+        env = {**self.base_env(network), **expand(step.verifier.env, f"{self.task.ref}: verifier.env")}
         async with AsyncExitStack() as stack:
             sandbox = await self._judge(step, mode, stack, flags)
             verdict = await ScriptVerifier(self.spec.settings.metric).verify(
@@ -365,19 +404,28 @@ class Stage:
         """The agent's own sandbox, a new one on its frozen file system, or a new one with its artifacts alone."""
         if mode == "shared":
             return self.live
+        phases = self.phases(step)
         if mode == "frozen":
+            await self.network.leave(self.live)
             root = await self.live.snapshot()
-            return await stack.enter_async_context(
+            sandbox = await stack.enter_async_context(
                 self.bench.backend.open(self.environment, root, (), f"{self.mark}.frozen")
             )
+            stack.push_async_callback(self.network.leave, sandbox)
+            await self.network.enter(sandbox, "verify", step.name, phases.verify)
+            return sandbox
         environment = step.verifier.environment or self.environment
+        environment = msgspec.structs.replace(environment, network=phases.judge)
         root = self.root
         if step.verifier.environment is not None:
             root = await self._resolve(environment)
         sandbox = await stack.enter_async_context(
             self.bench.backend.open(environment, root, (), f"{self.mark}.separate")
         )
-        await lay_environment(self.task, environment, sandbox, self.base_env())
+        stack.push_async_callback(self.network.leave, sandbox)
+        await self.network.enter(sandbox, "setup", step.name, phases.judge)
+        await lay_environment(self.task, environment, sandbox, self.base_env(phases.judge))
+        await self.network.enter(sandbox, "verify", step.name, phases.verify)
         for artifact in (Artifact(source=ARTIFACTS_DIR), *step.artifacts):
             if not await copy_artifact(self.live, sandbox, artifact):
                 flags.add(Flag.ARTIFACTS_INCOMPLETE)

@@ -10,6 +10,7 @@ import msgspec
 
 from bakeoff.agents.base import AgentClaim
 from bakeoff.errors import ModelError
+from bakeoff.gateway.session import Stop
 from bakeoff.records.outcomes import Outcome
 
 
@@ -19,13 +20,6 @@ class AgentEnd(msgspec.Struct, frozen=True):
     outcome: Outcome | None = None
     detail: str = ""
     claim: AgentClaim = AgentClaim()
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """Why a trial has to end before its agent does."""
-
-    outcome: Outcome
-    detail: str
 
 
 class Watched(Protocol):

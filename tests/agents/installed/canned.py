@@ -30,7 +30,11 @@ class Canned:
         return [body for _, _, body in self.asked if body.get("tools")]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.keys |= {request.headers[name] for name in ("Authorization", "x-api-key", "x-goog-api-key") if name in request.headers}
+        self.keys |= {
+            request.headers[name]
+            for name in ("Authorization", "x-api-key", "x-goog-api-key")
+            if name in request.headers
+        }
         if request.method != "POST":
             return web.json_response({"object": "list", "data": []})
         body = await request.json()
@@ -69,7 +73,13 @@ async def served(sandbox: Sandbox, canned: Canned) -> AsyncIterator[str]:
 def _results(body: dict[str, Any]) -> int:
     """How many results of tools the conversation has, in whichever shape."""
     text = json.dumps(body.get("input") or body.get("messages") or body.get("contents") or [])
-    marks = ('"type": "function_call_output"', '"type": "tool_result"', '"role": "tool"', '"functionResponse"', "custom_tool_call_output")
+    marks = (
+        '"type": "function_call_output"',
+        '"type": "tool_result"',
+        '"role": "tool"',
+        '"functionResponse"',
+        "custom_tool_call_output",
+    )
     return sum(text.count(mark) for mark in marks)
 
 
@@ -130,7 +140,14 @@ def _messages(line: str, done: bool, body: dict[str, Any]) -> list[dict[str, Any
         block = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
         delta = {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
     usage = {"input_tokens": 10, "output_tokens": 5}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "content": [], "usage": usage}
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "content": [],
+        "usage": usage,
+    }
     return [
         {"type": "message_start", "message": {**message, "stop_reason": None, "stop_sequence": None}},
         {"type": "content_block_start", "index": 0, "content_block": block},
@@ -155,7 +172,14 @@ def _completion(line: str, done: bool, body: dict[str, Any]) -> dict[str, Any]:
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
     choice = {"index": 0, "message": message, "finish_reason": "stop" if done else "tool_calls"}
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return {"id": "x1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice], "usage": usage}
+    return {
+        "id": "x1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [choice],
+        "usage": usage,
+    }
 
 
 def _chunks(whole: dict[str, Any]) -> list[dict[str, Any]]:

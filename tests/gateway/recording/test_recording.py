@@ -17,7 +17,6 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recorded_traffic import a_request, exchange, on_disk, recorded, turns
 
 from bakeoff.errors import InputError
 from bakeoff.gateway import recording as module
@@ -26,6 +25,7 @@ from bakeoff.gateway.secrets import Secrets
 from bakeoff.gateway.writer import Writer
 from bakeoff.records.fixtures import digest, read_fixture
 from bakeoff.records.results import Usage
+from recorded_traffic import a_request, exchange, on_disk, recorded, turns
 
 KEY = "sk-ant-api03-abcDEF123_-abcDEF123_-abcDEF123"
 
