@@ -26,7 +26,7 @@ def joined(parts: Iterable[str]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def conversation(messages: Iterable[Message]) -> tuple[Message, ...]:
+def merged(messages: Iterable[Message]) -> tuple[Message, ...]:
     """The same messages, with what a model answered at once in one of them, and results in the order of their calls.
 
     Some agents send the results of calls that ran at once in the order in which those ended, which is another every time.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bakeoff.gateway.shapes.base import Ask, Call, Message, Tool, Turn
-from bakeoff.gateway.shapes.parts import Stop, arguments_text, content_text, conversation, events, joined
+from bakeoff.gateway.shapes.parts import Stop, arguments_text, content_text, events, joined, merged
 from bakeoff.gateway.shapes.reading import (
     BadShape,
     count,
@@ -32,7 +32,7 @@ def parse_request(path: str, body: bytes) -> Ask:
     return Ask(
         api="openai-responses",
         model=string(raw.get("model")) or None,
-        messages=conversation(_input(raw)),
+        messages=merged(_input(raw)),
         tools=tuple(tool for item in tables(raw.get("tools")) for tool in _tools(item)),
         stream=raw.get("stream") is True,
         path=path,
@@ -105,7 +105,7 @@ def _tool(raw: dict[str, Any], kind: str, name: str) -> Tool:
 def parse_answer(body: bytes, *, stream: bool) -> Turn:
     """Raises BadShape where ``body`` is to be one JSON object and is none."""
     raw = _assembled(body) if stream else load_table(body)
-    said = conversation(
+    said = merged(
         message
         for item in tables(raw.get("output"))
         if (message := _message({**item, **_SAID})) is not None and message.role == "assistant"
