@@ -139,7 +139,7 @@ class Session:
     async def _fail(self, error: Exception, method: str, path: str, provider: str, reply: Reply) -> None:
         """The harness itself failed, as on a full disk."""
         self.failure = self.failure or error
-        self.fault = f"the gateway failed ({type(error).__name__})"
+        self.fault = _failed(error)
         if reply.begun:
             await reply.cut()
         else:
@@ -189,6 +189,9 @@ class Session:
             await self._refuse(request, entry, refused, "error", reply)
         except asyncio.CancelledError:
             await self._finish(entry, "cancelled")
+            raise
+        except Exception as error:
+            await self._finish(entry, "error", _failed(error))
             raise
         else:
             await self._pass_on(request, entry, answer, reply)
@@ -252,6 +255,9 @@ class Session:
         except ConnectionError:
             # The agent has gone; nobody else raises this here.
             pass
+        except Exception as failure:
+            end, error = ("cut" if reply.begun else "error"), _failed(failure)
+            raise
         finally:
             await _close(answer.body)
             reading = meter.end() if meter else Reading()
@@ -296,6 +302,10 @@ class Session:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         await asyncio.shield(task)
+
+
+def _failed(error: Exception) -> str:
+    return f"the gateway failed ({type(error).__name__})"
 
 
 async def _answer(reply: Reply, answer: tuple[int, Headers, bytes]) -> None:
