@@ -129,7 +129,8 @@ def test_many_values_at_once() -> None:
 
 pieces = st.lists(
     st.sampled_from(
-        [KEY.encode(), b"ghp_" + b"a1B2" * 9, b"eyJ", b"-----BEGIN RSA PRIVATE KEY-----", b"AKIA", b"sk-", b"a" * 9, b" ", b"\n", b"://u:p4ss@", b"."]
+        [KEY.encode(), b"ghp_" + b"a1B2" * 9, b"eyJ",
+         b"-----BEGIN RSA PRIVATE KEY-----", b"AKIA", b"sk-", b"a" * 9, b" ", b"\n", b"://u:p4ss@", b"."]
         + [text.encode() for texts in SHAPED.values() for text in texts]
     )
     | st.binary(max_size=12),
@@ -203,7 +204,17 @@ def test_secrets_are_told_by_the_names_of_variables() -> None:
     names = "OPENAI_API_KEY AWS_SECRET_ACCESS_KEY GITHUB_TOKEN DB_PASSWORD PGPASSWORD MY_SECRET npm_token DATABASE_DSN"
     for name in names.split():
         assert looks_secret(name), name
-    for name in ["PATH", "HOME", "KEYBOARD_LAYOUT", "TOKENIZERS_PARALLELISM", "MONKEY", "PWD", "OLDPWD", "AUTHOR", "SSH_AUTH_SOCK"]:
+    for name in [
+        "PATH",
+        "HOME",
+        "KEYBOARD_LAYOUT",
+        "TOKENIZERS_PARALLELISM",
+        "MONKEY",
+        "PWD",
+        "OLDPWD",
+        "AUTHOR",
+        "SSH_AUTH_SOCK",
+    ]:
         assert not looks_secret(name), name
     env = {"A_KEY": "1", "PATH": "/bin", "NAMED": "x", "EMPTY_KEY": ""}
     assert secret_values(env, ["NAMED"]) == {"A_KEY": "1", "NAMED": "x"}
