@@ -30,14 +30,9 @@ def kept_headers(headers: Headers, secrets: Secrets | None) -> Headers:
 
     ``secrets``: what else must go; None where nothing is in there.
     """
-    out: list[tuple[str, str]] = []
-    for name, value in headers:
-        if name.lower() in KEYS:
-            value = _MARK
-        elif secrets is not None:
-            value = secrets.text(value)
-        out.append((name, value))
-    return tuple(out)
+    if secrets is None:
+        return tuple([(name, _MARK) if name.lower() in KEYS else (name, value) for name, value in headers])
+    return tuple([(name, _MARK if name.lower() in KEYS else secrets.text(value)) for name, value in headers])
 
 
 def kept_path(path: str, secrets: Secrets | None) -> str:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from bakeoff.gateway.keeping import Keeper
 from bakeoff.gateway.secrets import Secrets
 from bakeoff.gateway.sheets import Ending, Sheet
-from bakeoff.gateway.traffic import Request
+from bakeoff.gateway.traffic import NOT_KNOWN, Request
 from bakeoff.gateway.writer import SHARED, Writer
 from bakeoff.records.exchanges import End, Headers, Via
 from bakeoff.records.results import Usage
@@ -85,10 +85,6 @@ class Recording:
         """For entries: hand a job over, for which there is room."""
         self._writer.put(self._guarded(job), size)
 
-    def put_always(self, job: Callable[[], None]) -> None:
-        """For entries: the same for what must be done even after something failed."""
-        self._writer.put(job)
-
     def put_end(self, seq: int, sheet: Sheet, parts: Sequence[bytes], ending: Ending, size: int) -> None:
         """For entries: one has ended, with ``parts`` of its answer that have not been handed over yet."""
         self._entries.pop(seq, None)
@@ -153,20 +149,14 @@ class Entry:
         self._size = 0
         self._times = array("Q")
         self._ends = array("Q")
-        self._early: asyncio.Event | None = None
         self._ended = False
 
     async def put_early(self, size: int) -> None:
         """For the recording: the request's body is put down while its answer is waited for."""
         await self._recording.room(size)
-        put = self._early = asyncio.Event()
-        loop = asyncio.get_running_loop()
         self._recording.put(self._sheet.put_request, size)
-        self._recording.put_always(lambda: _tell(loop, put.set))
 
-    async def head(
-        self, status: int, headers: Headers, *, via: Via, model_sent: str | None = None, tries: int = 1
-    ) -> None:
+    async def head(self, status: int, headers: Headers, *, via: Via, model_sent: str | None, tries: int) -> None:
         """The answer begins."""
         self._status, self._headers, self._via = status, headers, via
         self._model_sent, self._tries = model_sent, tries
@@ -190,20 +180,18 @@ class Entry:
             self._recording.put(lambda: sheet.take(parts, headers), size)
 
     async def end(
-        self, end: End, *, error: str = "", usage: Usage | None = None, model_returned: str | None = None
+        self, end: End, *, error: str = "", usage: Usage = NOT_KNOWN, model_returned: str | None = None
     ) -> None:
-        """The answer has ended. The request's body is no longer needed when this returns."""
+        """The answer has ended."""
         if self._ended:
             return
-        if self._early is not None:
-            await self._early.wait()
         size = self._pending
         await self._recording.room(size)
-        self._finish(end, error, usage or Usage(), model_returned, size)
+        self._finish(end, error, usage, model_returned, size)
 
     def abandon(self) -> None:
         """For the recording, when it is closed: the answer goes no further."""
-        self._finish("cancelled", "the trial ended before the answer did", Usage(), None, 0)
+        self._finish("cancelled", "the trial ended before the answer did", NOT_KNOWN, None, 0)
 
     def _finish(self, end: End, error: str, usage: Usage, model_returned: str | None, size: int) -> None:
         if self._ended:
@@ -236,10 +224,3 @@ def _settle(closed: asyncio.Future[Recorded], recorded: Recorded, failed: Except
         closed.set_result(recorded)
     else:
         closed.set_exception(failed)
-
-
-def _tell(loop: asyncio.AbstractEventLoop, told: Callable[[], None]) -> None:
-    try:
-        loop.call_soon_threadsafe(told)
-    except RuntimeError:
-        pass  # the loop has been closed: nobody waits

@@ -46,13 +46,22 @@ class Rules:
     """Several rules as one. Where matches overlap the one that begins first holds, and of those the longest."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = tuple(rules)
+        self._in_runs = tuple(rule for rule in rules if rule.in_runs)
+        self._anywhere = tuple((hint, rule) for rule in rules if not rule.in_runs for hint in rule.hints)
+        hints = [re.escape(hint) for rule in self._in_runs for hint in rule.hints]
+        self._run_hint = re.compile(b"|".join(hints))
         self.reach = max((rule.reach for rule in rules), default=0)
 
     def hinted(self, data: bytes, rows: bytes | None = None) -> list[Rule]:
         """The rules that can match anything in ``data`` at all; ``rows`` are its ``runs``, where they are known."""
         rows = runs(data) if rows is None else rows
-        return [rule for rule in self._rules if any(hint in (rows if rule.in_runs else data) for hint in rule.hints)]
+        found: list[Rule] = []
+        if rows and self._in_runs and self._run_hint.search(rows):
+            found = [rule for rule in self._in_runs if any(hint in rows for hint in rule.hints)]
+        for hint, rule in self._anywhere:
+            if hint in data and rule not in found[-1:]:
+                found.append(rule)
+        return found
 
     def spans(self, data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
         """Begin, end and kind of what is to be replaced, in order, for matches that begin in ``start`` … ``stop``."""

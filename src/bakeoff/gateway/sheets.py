@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from bakeoff.gateway.blobs import MAX_BASE, Base, Bases, shared
+from bakeoff.gateway.coding import Unreadable, codings
 from bakeoff.gateway.conversations import conversation_of
-from bakeoff.gateway.encodings import Unreadable, decoded, encoding_of
 from bakeoff.gateway.headers import kept_headers, kept_path, without_encoding
 from bakeoff.gateway.keeping import Keeper
 from bakeoff.gateway.secrets import Secrets, added
-from bakeoff.gateway.taking import Taken, Taking, in_memory
+from bakeoff.gateway.taking import Taken, Taking, in_memory, plain_body
 from bakeoff.gateway.traffic import Request
 from bakeoff.records.exchanges import Blob, End, Exchange, Headers, Via
 from bakeoff.records.results import Usage
@@ -43,7 +43,7 @@ class Sheet:
         self._started_at = started_at
         self._keeper = keeper
         self._bases = bases
-        self._encoding = encoding_of(request.headers)
+        self._codings = codings(request.headers)
         self._conversation = ""
         self._request: Blob | None = None
         self._unfolded = False
@@ -63,16 +63,16 @@ class Sheet:
     def take(self, parts: Iterable[bytes], headers: Headers) -> None:
         """More of the response's body."""
         if self._answer is None:
-            self._answer = self._taking("response", encoding_of(headers))
+            self._answer = self._taking("response", codings(headers))
         self._answer.add(parts)
 
     def put_end(self, ending: Ending, unended: Iterable[int]) -> None:
         """The line. Bodies that are still in memory are looked through together with the rest of it."""
         keeper = self._keeper
-        answer = self._answer or self._taking("response", "")
+        answer = self._answer or self._taking("response", ())
         small = answer.in_memory()
         looked = [b"" if small is None else small, _heads(self._asked, ending)]
-        if self._request is None and not self._encoding:
+        if self._request is None and not self._codings:
             data = self._asked.body.read()
             base = self._base(data)
             looked.append(self._new(data, base))
@@ -123,7 +123,7 @@ class Sheet:
 
     def _base(self, data: bytes) -> Base | None:
         """The body that this one is likely to share most with: the last of its conversation, or of the trial."""
-        if self._encoding:
+        if self._codings:
             self._conversation = self._unfolded_conversation(data)
             return None
         self._conversation = conversation_of(self._asked.api, data)
@@ -132,7 +132,7 @@ class Sheet:
 
     def _unfolded_conversation(self, data: bytes) -> str:
         try:
-            return conversation_of(self._asked.api, decoded(data, self._asked.headers))
+            return conversation_of(self._asked.api, plain_body(data, self._codings))
         except Unreadable:
             return ""
 
@@ -145,12 +145,12 @@ class Sheet:
         return data[max(0, prefix - reach) : len(data) - max(0, suffix - reach)]
 
     def _put_short(self, data: bytes, base: Base | None, *, clean: bool) -> None:
-        taken = in_memory(data, self._encoding, self._keeper.secrets, clean=clean)
+        taken = in_memory(data, self._codings, self._keeper.secrets, clean=clean)
         self._count(taken)
         self._unfolded = taken.unfolded
         seq = self._asked.seq
         self._request, depth = self._keeper.blobs.blob(taken.data, taken.sha256, seq, base)
-        if self._asked.method == "POST" and not self._encoding:
+        if self._asked.method == "POST" and not self._codings:
             trial = id(self._keeper)
             last = Base(seq, taken.sha256, taken.data, depth, clean and not taken.counts)
             self._bases.put(trial, self._conversation or self._asked.path, last)
@@ -159,7 +159,7 @@ class Sheet:
 
     def _put_long(self) -> None:
         """A body that is too long to be held in memory."""
-        taking = self._taking("request", self._encoding)
+        taking = self._taking("request", self._codings)
         for piece in self._asked.body.pieces():
             taking.add((piece,))
         taken = taking.finish()
@@ -167,9 +167,9 @@ class Sheet:
         self._unfolded = taken.unfolded
         self._request = self._blob(taken)
 
-    def _taking(self, name: str, encoding: str) -> Taking:
+    def _taking(self, name: str, codings: Sequence[str]) -> Taking:
         blobs, seq = self._keeper.blobs, self._asked.seq
-        return Taking(self._keeper.secrets, encoding, lambda: blobs.spool(f"{name}-{seq}"))
+        return Taking(self._keeper.secrets, codings, lambda: blobs.spool(f"{name}-{seq}"))
 
     def _blob(self, taken: Taken) -> Blob:
         blobs, seq = self._keeper.blobs, self._asked.seq

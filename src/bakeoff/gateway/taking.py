@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from bakeoff.gateway.encodings import Unreadable, decode_pieces, decoder_of
+from bakeoff.gateway.coding import Decoder, Unreadable
 from bakeoff.gateway.secrets import Redactor, Secrets, added
 
 SPOOL = 1 << 20
 """Bytes of a body beyond which it is written to a file as it comes."""
 
 _STEP = 256 << 10
+_UNFOLDED = 64 << 20  # bytes to which a small compressed body may unfold to be looked into
+_LONGEST = 1 << 30  # bytes of a long one that are stored; what is beyond is cut off, and counted as unread
 
 
 class Taken(Struct, frozen=True, kw_only=True):
@@ -35,11 +37,11 @@ class Taken(Struct, frozen=True, kw_only=True):
 
 
 class Taking:
-    """Feed it pieces and ``finish`` it. ``encoding`` is the body's content encoding; ``spool`` gives the name of a file."""
+    """Feed it pieces and ``finish`` it. ``codings`` are the body's content codings; ``spool`` gives the name of a file."""
 
-    def __init__(self, secrets: Secrets, encoding: str, spool: Callable[[], Path]) -> None:
+    def __init__(self, secrets: Secrets, codings: Sequence[str], spool: Callable[[], Path]) -> None:
         self._secrets = secrets
-        self._encoding = encoding
+        self._codings = codings
         self._spool = spool
         self._parts: list[bytes] = []
         self._size = 0
@@ -51,7 +53,7 @@ class Taking:
             self._parts.append(piece)
             self._size += len(piece)
         if self._file is None and self._size > SPOOL:
-            self._file = _File(self._spool(), self._secrets, self._encoding)
+            self._file = _File(self._spool(), self._secrets, self._codings)
         if self._file is not None:
             self._file.add(self._parts)
             self._parts = []
@@ -60,11 +62,11 @@ class Taking:
         """All has come. ``clean``: whoever calls has looked, and there is no secret in what is in memory."""
         if self._file is not None:
             return self._file.finish()
-        return in_memory(b"".join(self._parts), self._encoding, self._secrets, clean=clean)
+        return in_memory(b"".join(self._parts), self._codings, self._secrets, clean=clean)
 
     def in_memory(self) -> bytes | None:
         """The whole body, if it came without a content encoding and is not in a file."""
-        return b"".join(self._parts) if self._file is None and not self._encoding else None
+        return b"".join(self._parts) if self._file is None and not self._codings else None
 
     def drop(self) -> None:
         """Leave nothing behind."""
@@ -72,12 +74,12 @@ class Taking:
             self._file.drop()
 
 
-def in_memory(data: bytes, encoding: str, secrets: Secrets, *, clean: bool = False) -> Taken:
+def in_memory(data: bytes, codings: Sequence[str], secrets: Secrets, *, clean: bool = False) -> Taken:
     """A small body, redacted. A compressed one stays as it came unless something in it had to go."""
     counts: dict[str, int] = {}
-    if encoding and data:
+    if codings and data:
         try:
-            plain = b"".join(decode_pieces([data], encoding, limit=64 << 20))
+            plain = plain_body(data, codings)
         except Unreadable:
             counts["unread body"] = 1
         else:
@@ -93,10 +95,26 @@ def in_memory(data: bytes, encoding: str, secrets: Secrets, *, clean: bool = Fal
     return Taken(data=redacted, size=len(redacted), sha256=_sha256(redacted), counts=counts, at=redactor.at)
 
 
+def plain_body(data: bytes, codings: Sequence[str]) -> bytes:
+    """The body without its content codings. Raises Unreadable, also where it unfolds to more than is looked at."""
+    out: list[bytes] = []
+    size = 0
+
+    def more(piece: bytes) -> None:
+        nonlocal size
+        size += len(piece)
+        if size > _UNFOLDED:
+            raise Unreadable("the body unfolds to too much")
+        out.append(piece)
+
+    Decoder(codings, more).feed(data)
+    return b"".join(out)
+
+
 class _File:
     """A body on its way into a file. What came compressed is stored without: only so can secrets be kept from the disk as it comes."""
 
-    def __init__(self, path: Path, secrets: Secrets, encoding: str) -> None:
+    def __init__(self, path: Path, secrets: Secrets, codings: Sequence[str]) -> None:
         self._path = path
         self._secrets = secrets
         self._redactor: Redactor = secrets.redactor()
@@ -107,8 +125,9 @@ class _File:
         self._before = b""
         self._left: set[str] = set()
         self._unread = False
+        self._unfolded = 0
         try:
-            self._decoder = decoder_of(encoding) if encoding else None
+            self._decoder = Decoder(codings, self._plain) if codings else None
         except Unreadable:
             self._decoder, self._unread = None, True
         self._stream = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by finish or drop)
@@ -145,12 +164,17 @@ class _File:
         if self._decoder is None:
             for start in range(0, len(data), _STEP):
                 self._write(self._redactor.feed(data[start : start + _STEP]))
-            return
-        try:
-            for piece in self._decoder.feed(data):
-                self._write(self._redactor.feed(piece))
-        except Unreadable:
-            self._unread = True
+        elif not self._unread:
+            try:
+                self._decoder.feed(data)
+            except Unreadable:
+                self._unread = True
+
+    def _plain(self, piece: bytes) -> None:
+        self._unfolded += len(piece)
+        if self._unfolded > _LONGEST:
+            raise Unreadable("the body unfolds to too much")
+        self._write(self._redactor.feed(piece))
 
     def _write(self, data: bytes) -> None:
         if not data:
