@@ -95,7 +95,13 @@ def as_bytes(body: Any) -> bytes:
 def ask(body: Any, *, api: Api = "openai-chat", path: str = "", method: str = "POST", headers: Headers = ()) -> Request:
     data = Bytes(as_bytes(body))
     return Request(
-        seq=1, api=api, provider="", method=method, path=path or PATHS[api], headers=headers, body=data  # fmt: skip
+        seq=1,
+        api=api,
+        provider="",
+        method=method,
+        path=path or PATHS[api],
+        headers=headers,
+        body=data,
     )
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recorded_traffic as traffic
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import recorded_traffic as traffic
 from bakeoff.errors import InputError
 from bakeoff.gateway.replay import asked as module
 from bakeoff.gateway.replay.asked import Reader
@@ -45,11 +45,15 @@ def test_different_messages_have_different_keys(one: Any, other: Any) -> None:
     assert key({"messages": one}) != key({"messages": other})
 
 
-@given(st.binary(max_size=60) | MESSAGES.map(lambda said: json.dumps({"messages": said}).encode()), st.integers(0, 10**6))
+@given(
+    st.binary(max_size=60) | MESSAGES.map(lambda said: json.dumps({"messages": said}).encode()), st.integers(0, 10**6)
+)
 def test_any_bytes_have_a_key_and_the_same_again(body: bytes, where: int) -> None:
     damaged = body[: where % (len(body) + 1)]
     for one in (body, damaged):
-        assert PLAIN.read("openai-chat", "POST", "/x", one) == Reader(NOTHING, {}).read("openai-chat", "POST", "/x", one)
+        assert PLAIN.read("openai-chat", "POST", "/x", one) == Reader(NOTHING, {}).read(
+            "openai-chat", "POST", "/x", one
+        )
         PLAIN.readable("openai-chat", one)
 
 
@@ -83,7 +87,9 @@ def test_marks_for_a_cache_do_not_count_where_they_are_marks() -> None:
 
     assert key(body({}), api="anthropic-messages") == key(body(mark), api="anthropic-messages")
     argument = {"messages": [{"content": [{"type": "tool_use", "input": mark}]}]}
-    assert key(argument, api="anthropic-messages") != key({"messages": [{"content": [{"type": "tool_use", "input": {}}]}]})
+    assert key(argument, api="anthropic-messages") != key(
+        {"messages": [{"content": [{"type": "tool_use", "input": {}}]}]}
+    )
 
 
 def test_a_gemini_path_tells_the_model_and_not_the_form_of_the_answer() -> None:
@@ -93,7 +99,10 @@ def test_a_gemini_path_tells_the_model_and_not_the_form_of_the_answer() -> None:
     assert path("a", "generateContent") == path("a", "streamGenerateContent")
     assert path("a", "generateContent") != path("b", "generateContent")
     streamed = PLAIN.read("gemini", "POST", "/v1beta/models/a:streamGenerateContent", b"{}")
-    assert (streamed.stream, PLAIN.read("gemini", "POST", "/v1beta/models/a:generateContent", b"{}").stream) == (True, False)
+    assert (streamed.stream, PLAIN.read("gemini", "POST", "/v1beta/models/a:generateContent", b"{}").stream) == (
+        True,
+        False,
+    )
 
 
 def test_other_paths_count_with_their_query_but_for_a_key_in_it() -> None:
@@ -131,7 +140,9 @@ def test_ids_inside_text_are_numbered_with_those_in_fields() -> None:
 
 
 def test_a_pattern_leaves_out_its_groups_alone_and_only_at_its_place() -> None:
-    reader = volatile(pattern=(Pattern(at=("messages[].content",), find=r"\Aat (?P<hour>\d+):(?P<minute>\d+) in (?:\w+)"),))
+    reader = volatile(
+        pattern=(Pattern(at=("messages[].content",), find=r"\Aat (?P<hour>\d+):(?P<minute>\d+) in (?:\w+)"),)
+    )
 
     def said(text: str, field: str = "content") -> bytes:
         return key({"messages": [{field: text}]}, reader)
@@ -189,8 +200,12 @@ def test_both_trials_roots_hold_on_both_sides_so_equal_texts_stay_equal() -> Non
 
 def test_text_that_scripts_cut_inside_a_character_is_read_like_any_other() -> None:
     reader = Reader(NOTHING, {"workdir": ("/one", "/two")})
-    assert key(b'{"messages":[{"content":"/one \\ud83d"}]}', reader) == key(b'{"messages":[{"content":"/two \\ud83d"}]}', reader)
-    assert key(b'{"messages":[{"content":"/one \\ud83d"}]}', reader) != key(b'{"messages":[{"content":"/one \\ud83c"}]}', reader)
+    assert key(b'{"messages":[{"content":"/one \\ud83d"}]}', reader) == key(
+        b'{"messages":[{"content":"/two \\ud83d"}]}', reader
+    )
+    assert key(b'{"messages":[{"content":"/one \\ud83d"}]}', reader) != key(
+        b'{"messages":[{"content":"/one \\ud83c"}]}', reader
+    )
 
 
 def test_what_is_remembered_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,10 +230,15 @@ def test_parts_are_redacted_before_they_are_compared() -> None:
     assert key(traffic.chat("it is hunter2"), hiding) == key(traffic.chat("it is [redacted:PW]"))
 
 
-PIECES = st.sampled_from(["[[pattern]]", "at = ", "find = ", "drop = ", "['a.b[]']", "'(?P<x>.)'", "'('", "\n", "=", "''", "[["])
+PIECES = st.sampled_from(
+    ["[[pattern]]", "at = ", "find = ", "drop = ", "['a.b[]']", "'(?P<x>.)'", "'('", "\n", "=", "''", "[["]
+)
 
 
-@given(st.lists(PIECES | st.text(max_size=3), max_size=8).map(lambda parts: "".join(parts).encode()) | st.binary(max_size=20))
+@given(
+    st.lists(PIECES | st.text(max_size=3), max_size=8).map(lambda parts: "".join(parts).encode())
+    | st.binary(max_size=20)
+)
 def test_volatile_data_is_read_or_refused_with_its_file_named(text: bytes) -> None:
     try:
         Reader(parse_volatile(text, "mine.toml"), {}).read("openai-chat", "POST", "", b'{"a": {"b": ["x"]}}')

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-import recorded_traffic as traffic
 
+import recorded_traffic as traffic
 from bakeoff.gateway.replay.asked import Reader
 from bakeoff.gateway.replay.declared import NOTHING, Volatile, volatile_for
 from bakeoff.gateway.replay.roots import joined
@@ -22,7 +22,10 @@ def keys(seen: Any, volatile: Volatile | None = None) -> list[list[bytes]]:
     data = volatile_for(seen["agent"], seen["version"]) if volatile is None else volatile
     reader = Reader(data, joined(*(run["roots"] for run in seen["runs"])))
     return [
-        [reader.read(one["api"], one["method"], one["path"], traffic.as_bytes(one["body"])).key for one in run["requests"]]
+        [
+            reader.read(one["api"], one["method"], one["path"], traffic.as_bytes(one["body"])).key
+            for one in run["requests"]
+        ]
         for run in seen["runs"]
     ]
 
@@ -122,10 +125,17 @@ def test_an_id_in_a_prompt_is_no_volatile_field() -> None:
         for one, other in samples.items():
             for api, wrap in (
                 ("openai-chat", lambda text: {"messages": [{"role": "user", "content": text}]}),
-                ("anthropic-messages", lambda text: {"messages": [{"role": "user", "content": [{"type": "text", "text": text}]}]}),
-                ("openai-responses", lambda text: {"input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}]}),
+                (
+                    "anthropic-messages",
+                    lambda text: {"messages": [{"role": "user", "content": [{"type": "text", "text": text}]}]},
+                ),
+                (
+                    "openai-responses",
+                    lambda text: {"input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}]},
+                ),
             ):
                 first, second = (
-                    reader.read(api, "POST", "", traffic.as_bytes(wrap(f"Fix it.\n{text}\nThanks."))) for text in (one, other)
+                    reader.read(api, "POST", "", traffic.as_bytes(wrap(f"Fix it.\n{text}\nThanks.")))
+                    for text in (one, other)
                 )
                 assert first.key != second.key, (agent, api, one)
