@@ -140,12 +140,13 @@ class Replay:
         detail = self._difference(miss, request, asked, body)
         if not self._ended[0]:
             self._ended = (DIVERGED, miss.nearest.seq if miss.nearest else None, detail)
-        return Refused(
-            409, DIVERGED, f"the replay has no answer: {detail.split(chr(10), 1)[0]}", final=True, detail=detail
-        )
+        head, *lines = detail.split("\n")
+        place = f"; {lines[0].removesuffix(':')} differs" if lines else ""
+        told = f"the fixture has no answer to this request: {head}{place}"
+        return Refused(409, DIVERGED, told, final=True, detail=detail)
 
     def _exhausted(self, miss: Exhausted) -> Refused:
-        told = f"the replay has ended: request {miss.last.seq} was the last that was recorded here, and it has been answered"
+        told = f"the fixture has ended: request {miss.last.seq} was the last that was recorded here, and it has been answered"
         if not self._ended[0]:
             self._ended = (EXHAUSTED, miss.last.seq, told)
         return Refused(409, EXHAUSTED, told, final=True, detail=told)

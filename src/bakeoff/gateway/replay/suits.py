@@ -72,7 +72,7 @@ def check_suits(
 def _pairs(provenance: Provenance, wanted: Wanted) -> list[tuple[str, str, str, str]]:
     """What kind of thing, what it is called, what was recorded, what is wanted.
 
-    The agent's digest counts where its name and version do not tell.
+    An agent's digest is compared where name and version agree: then it is the one thing that tells.
     """
     agent = provenance.agent
     pairs = [
