@@ -17,12 +17,16 @@ Asked = list[tuple[str, str, dict[str, Any]]]
 
 
 class Canned:
-    """Answers ``line`` as the agent's only command, whichever tool it offers for that. ``asked`` has every request with a body."""
+    """Answers ``line`` as the agent's only command, whichever tool it offers for that; ``asked`` has every request with a body.
+
+    With ``refuse`` each of them gets that status instead.
+    """
 
     def __init__(self, line: str) -> None:
         self.line = line
         self.asked: Asked = []
         self.keys: set[str] = set()
+        self.refuse = 0
 
     @property
     def turns(self) -> list[dict[str, Any]]:
@@ -30,11 +34,19 @@ class Canned:
         return [body for _, _, body in self.asked if body.get("tools")]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.keys |= {request.headers[name] for name in ("Authorization", "x-api-key", "x-goog-api-key") if name in request.headers}
+        self.keys |= {
+            request.headers[name]
+            for name in ("Authorization", "x-api-key", "x-goog-api-key")
+            if name in request.headers
+        }
         if request.method != "POST":
             return web.json_response({"object": "list", "data": []})
         body = await request.json()
         self.asked.append((request.method, request.path, body))
+        if self.refuse:
+            error = {"type": "replay_diverged", "message": "not what was recorded"}
+            headers = {"x-should-retry": "false"}
+            return web.json_response({"type": "error", "error": error}, status=self.refuse, headers=headers)
         done = _results(body) > 0 or not body.get("tools")
         if request.path.endswith("/responses"):
             return await _stream(request, _responses(self.line, done, body))
@@ -69,7 +81,13 @@ async def served(sandbox: Sandbox, canned: Canned) -> AsyncIterator[str]:
 def _results(body: dict[str, Any]) -> int:
     """How many results of tools the conversation has, in whichever shape."""
     text = json.dumps(body.get("input") or body.get("messages") or body.get("contents") or [])
-    marks = ('"type": "function_call_output"', '"type": "tool_result"', '"role": "tool"', '"functionResponse"', "custom_tool_call_output")
+    marks = (
+        '"type": "function_call_output"',
+        '"type": "tool_result"',
+        '"role": "tool"',
+        '"functionResponse"',
+        "custom_tool_call_output",
+    )
     return sum(text.count(mark) for mark in marks)
 
 
@@ -130,7 +148,14 @@ def _messages(line: str, done: bool, body: dict[str, Any]) -> list[dict[str, Any
         block = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
         delta = {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
     usage = {"input_tokens": 10, "output_tokens": 5}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "content": [], "usage": usage}
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "content": [],
+        "usage": usage,
+    }
     return [
         {"type": "message_start", "message": {**message, "stop_reason": None, "stop_sequence": None}},
         {"type": "content_block_start", "index": 0, "content_block": block},
@@ -155,7 +180,14 @@ def _completion(line: str, done: bool, body: dict[str, Any]) -> dict[str, Any]:
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
     choice = {"index": 0, "message": message, "finish_reason": "stop" if done else "tool_calls"}
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return {"id": "x1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice], "usage": usage}
+    return {
+        "id": "x1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [choice],
+        "usage": usage,
+    }
 
 
 def _chunks(whole: dict[str, Any]) -> list[dict[str, Any]]:
