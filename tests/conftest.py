@@ -15,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bundles import prepared
 from debian import debian_tar
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -156,6 +157,18 @@ def debian_root() -> Path:
     need("mmdebstrap", made is not None, why)
     assert made is not None
     return made
+
+
+@pytest.fixture(scope="session")
+def real_agent() -> Callable[[str], str]:
+    """``real_agent(name)`` sees to it that the installed agent of that name is in its bundle; see ``tests/bundles.py``."""
+
+    def wanted(name: str) -> str:
+        why = prepared(name)
+        need("agents", not why, why)
+        return name
+
+    return wanted
 
 
 @pytest.fixture(scope="session")

@@ -403,6 +403,16 @@ class Places:
             assert out == b"{}"
         assert [(path.name, path.read_text()) for path in packet.iterdir()] == [("task.json", "{}")]
 
+    async def test_every_user_can_enter_a_mount_below_folders_that_were_not_there(
+        self, opener: Opener, tmp_path: Path
+    ) -> None:
+        (tmp_path / "shown").mkdir()
+        (tmp_path / "shown" / "file").write_text("seen")
+        tmp_path.chmod(0o755)
+        async with opener(mounts=[Mount(source=str(tmp_path / "shown"), target="/opt/new/deep/shown")]) as box:
+            _, out, _ = await sh(box, "cat /opt/new/deep/shown/file", user="nobody")
+            assert out == b"seen"
+
 
 class Conformance(Commands, Ends, Files, Doors, Places):
     """All of it."""

@@ -151,7 +151,9 @@ class Maker:
         for number, (source, target) in enumerate(message["mounts"]):
             place = f"{PLACE}/mount/{number}" if os.path.isdir(source) else f"{PLACE}/mount/file{number}"
             sources.append((source, place, True))
-            options = [*options, "--ro-bind", place, target]
+            # Left to itself bubblewrap makes the folders that lead there for root alone.
+            way = ["--perms", "0755", "--dir", os.path.dirname(target)] if os.path.dirname(target) != "/" else []
+            options = [*options, *way, "--ro-bind", place, target]
         filter_ = seccomp.descriptor(guard.program)
         ready, ready_in = os.pipe()
         info, info_in = os.pipe()

@@ -17,12 +17,16 @@ Asked = list[tuple[str, str, dict[str, Any]]]
 
 
 class Canned:
-    """Answers ``line`` as the agent's only command, whichever tool it offers for that. ``asked`` has every request with a body."""
+    """Answers ``line`` as the agent's only command, whichever tool it offers for that; ``asked`` has every request with a body.
+
+    With ``refuse`` each of them gets that status instead.
+    """
 
     def __init__(self, line: str) -> None:
         self.line = line
         self.asked: Asked = []
         self.keys: set[str] = set()
+        self.refuse = 0
 
     @property
     def turns(self) -> list[dict[str, Any]]:
@@ -39,6 +43,10 @@ class Canned:
             return web.json_response({"object": "list", "data": []})
         body = await request.json()
         self.asked.append((request.method, request.path, body))
+        if self.refuse:
+            error = {"type": "replay_diverged", "message": "not what was recorded"}
+            headers = {"x-should-retry": "false"}
+            return web.json_response({"type": "error", "error": error}, status=self.refuse, headers=headers)
         done = _results(body) > 0 or not body.get("tools")
         if request.path.endswith("/responses"):
             return await _stream(request, _responses(self.line, done, body))

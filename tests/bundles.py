@@ -1,0 +1,29 @@
+"""Bundles of real agents for tests: installed once, kept between sessions of one checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bakeoff.agents.registry import prepare_agents
+from bakeoff.errors import InputError
+from bakeoff.home import home
+from bakeoff.records.job import AgentRequest
+
+_PLACE = Path(__file__).resolve().parent.parent / ".bakeoff" / "test-bundles"
+
+
+def prepared(name: str) -> str:
+    """Make ``BAKEOFF_HOME/bundles`` the kept ones, with the agent ``name`` among them; why that is not possible, or an empty string."""
+    place = Path(os.environ.get("BAKEOFF_TEST_BUNDLES") or _PLACE)
+    place.mkdir(parents=True, exist_ok=True)
+    home().mkdir(parents=True, exist_ok=True)
+    try:
+        (home() / "bundles").symlink_to(place)
+    except FileExistsError:
+        assert (home() / "bundles").resolve() == place.resolve()
+    try:
+        prepare_agents([AgentRequest(name=name)], lambda _: None)
+    except InputError as error:
+        return str(error)
+    return ""
