@@ -18,7 +18,7 @@ NETWORK = "environment.network_mode"
     [
         (NetworkMode.NONE, Support.ENFORCED, Support.APPROXIMATED),
         (NetworkMode.PUBLIC, Support.APPROXIMATED, Support.ENFORCED),
-        (NetworkMode.ALLOWLIST, Support.REFUSED, Support.REFUSED),
+        (NetworkMode.ALLOWLIST, Support.APPROXIMATED, Support.REFUSED),
         (NetworkMode.HOST, Support.ENFORCED, Support.ENFORCED),
     ],
 )

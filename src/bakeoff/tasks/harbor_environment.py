@@ -26,6 +26,7 @@ _MEBIBYTES = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0 * 1024.0}
 _HOST = re.compile(
     r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
 )
+_NUMERIC = re.compile(r"(^|\.)(0[xX][0-9A-Fa-f]*|[0-9]+)\.?$")
 _MODES = {"public": NetworkMode.PUBLIC, "no-network": NetworkMode.NONE, "allowlist": NetworkMode.ALLOWLIST}
 _NEED = re.compile(r"[A-Za-z0-9_.+-]+(\s*(>=|==|<=|>|<)\s*\d+(\.\d+)*)?")
 
@@ -71,7 +72,8 @@ def _is_host(text: str) -> bool:
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return len(text) <= 253 and bool(_HOST.fullmatch(text))
+        # A name that ends in a number is read as an address everywhere, and this one is none.
+        return len(text) <= 253 and bool(_HOST.fullmatch(text)) and not _NUMERIC.search(text)
     return True
 
 

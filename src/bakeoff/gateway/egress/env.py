@@ -6,7 +6,7 @@ PORT = 61080
 """Where the proxy listens inside a sandbox: always there, since agents show their environment to models and a replay compares what
 they say; above the ports that systems hand out by themselves."""
 
-_LOCAL = "localhost,127.0.0.1,::1"
+_LOCAL = "localhost,127.0.0.1,::1"  # no brackets: some HTTP libraries end with an error on them
 
 
 def proxy_env() -> dict[str, str]:
