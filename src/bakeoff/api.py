@@ -255,11 +255,15 @@ async def _work(
     if note := one_id_note(environments, backend):
         told.note(note)
     controls = OracleControls(home() / "evidence" / "controls.jsonl")
-    bench = Bench(backend=backend, oracle_passed=controls.passed)
+    traffic = JobTraffic(job.request)
+    bench = Bench(backend=backend, oracle_passed=controls.passed, traffic=traffic)
     make: Callable[..., Executor] = plugins.find("executors", job.request.executor, where="--executor")
     executor = make(bench=bench, tasks=tasks, concurrency=concurrency)
     trials = missing_trials(job, folder)
-    return await run_job(job, folder, trials, executor, controls, told, signals=signals)
+    try:
+        return await run_job(job, folder, trials, executor, controls, told, signals=signals)
+    finally:
+        await traffic.close()
 
 
 async def _reap(backend: SandboxBackend, listener: Listener) -> None:
