@@ -6,13 +6,14 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from bakeoff import plugins
+from bakeoff.agents.registry import make_agent, prepare_agents
 from bakeoff.errors import InputError
 from bakeoff.executors.base import Executor, Listener
 from bakeoff.executors.job import JobEnd, Silent, missing_trials, run_job, until_stopped
@@ -21,7 +22,7 @@ from bakeoff.gateway.models import absolute_model
 from bakeoff.home import home
 from bakeoff.records.checks import GATES, GateName
 from bakeoff.records.controls import OracleControls
-from bakeoff.records.job import JobRecord, RunRequest
+from bakeoff.records.job import AgentRequest, JobRecord, RunRequest
 from bakeoff.records.journal import JOB, JobLock, planned_results, read_job, read_results
 from bakeoff.records.results import TrialResult
 from bakeoff.sandboxes.base import SandboxBackend
@@ -29,6 +30,7 @@ from bakeoff.tasks.datasets import Filters, load_dataset
 from bakeoff.tasks.model import Task
 from bakeoff.trials.bench import Bench
 from bakeoff.trials.environment import effective_environment, one_id_note
+from bakeoff.trials.models import check_models
 from bakeoff.trials.plan import (
     Selection,
     check_lock,
@@ -64,7 +66,7 @@ async def run(
     Raises InputError before anything is written where the request, a task, an agent or the backend is wrong.
     ``signals``: stop cleanly at the first SIGINT or SIGTERM; for programs that own their process.
     """
-    job, selection = _planned(request, name)
+    job, selection = await _prepared(request, name, listener or Silent())
     tasks = selection.tasks
     if listener is not None and any(agent.name not in CONTROLS or agent.command for agent in request.agents):
         from bakeoff.checks.evidence import unchecked
@@ -94,6 +96,8 @@ async def resume(
     folder = Path(path).absolute()
     job = read_job(folder)
     check_machine(job.request)
+    await _install((config.agent for config in job.configs.values()), listener or Silent())
+    check_models(job.request, job.configs)
     with JobLock(folder):
         selection = select_tasks(job.request)
         check_lock(job, selection, str(folder))
@@ -156,6 +160,29 @@ def plan(request: RunRequest, *, name: str | None = None) -> tuple[JobRecord, di
     """What ``run`` would do: the job's record, not written anywhere, and its tasks by ref."""
     job, selection = _planned(request, name)
     return job, selection.tasks
+
+
+async def _prepared(request: RunRequest, name: str | None, listener: Listener) -> tuple[JobRecord, Selection]:
+    """A job's plan, with every agent installed and every key found: an installed agent's digest is that of what came."""
+    if request.replay is not None:
+        from bakeoff.trials.replays import agent_request, find_recorded
+
+        await _install((agent_request(one.provenance) for one in find_recorded(request.replay)), listener)
+    job, selection = _planned(request, name)
+    check_models(job.request, job.configs)
+    agents = [config.agent for config in job.configs.values()]
+    await _install(agents, listener)
+    if any(make_agent(config.agent).digest != config.digest for config in job.configs.values()):
+        return _planned(request, name)
+    return job, selection
+
+
+async def _install(agents: Iterable[AgentRequest], listener: Listener) -> None:
+    loop = asyncio.get_running_loop()
+    distinct = {msgspec.json.encode(agent, order="deterministic"): agent for agent in agents}
+    await asyncio.to_thread(
+        prepare_agents, distinct.values(), lambda text: loop.call_soon_threadsafe(listener.note, text) and None
+    )
 
 
 def _planned(request: RunRequest, name: str | None) -> tuple[JobRecord, Selection]:
@@ -255,6 +282,8 @@ async def _work(
     if note := one_id_note(environments, backend):
         told.note(note)
     controls = OracleControls(home() / "evidence" / "controls.jsonl")
+    from bakeoff.trials.traffic import JobTraffic
+
     traffic = JobTraffic(job.request)
     bench = Bench(backend=backend, oracle_passed=controls.passed, traffic=traffic)
     make: Callable[..., Executor] = plugins.find("executors", job.request.executor, where="--executor")

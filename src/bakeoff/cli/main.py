@@ -23,6 +23,7 @@ from bakeoff.errors import BakeoffError, InputError, InputErrors, nearest
 COMMANDS = {
     "run": "Run agents on tasks, and report.",
     "resume": "Finish what is missing of a job; change nothing that is finished.",
+    "replay": "Run recorded trials again from their traffic: no model, no key.",
     "report": "Say what a job came to.",
     "compare": "Say whether one job is better than another.",
     "check": "Say whether a task or a dataset can be trusted, and put that on record.",

@@ -11,15 +11,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bakeoff.errors import InputError
-from bakeoff.gateway import budgets, options
+from bakeoff.gateway import budgets
 from bakeoff.gateway.budgets import Account
 from bakeoff.gateway.forward import Client, Route
 from bakeoff.gateway.keys import dotenv, find_key
-from bakeoff.gateway.models import CUSTOM, ModelRef, asked_name, parse_model
-from bakeoff.gateway.policy import Policy
+from bakeoff.gateway.models import ModelRef, asked_name, parse_model
 from bakeoff.gateway.prices import prices
-from bakeoff.gateway.providers import base_url, provider, providers
+from bakeoff.gateway.providers import providers
 from bakeoff.gateway.replay.declared import volatile_for
 from bakeoff.gateway.replay.roots import joined
 from bakeoff.gateway.replay.source import Replay
@@ -32,22 +30,10 @@ from bakeoff.gateway.upstream import Upstream
 from bakeoff.gateway.waits import Waits
 from bakeoff.records.exchanges import Provenance
 from bakeoff.records.fixtures import Fixture, read_fixture
-from bakeoff.records.job import LockedConfig, RunRequest
+from bakeoff.records.job import RunRequest
 from bakeoff.tasks.model import Task
+from bakeoff.trials.models import model_settings, provider_of
 from bakeoff.trials.spec import TrialSpec
-
-MAP = "map."
-"""Model options of this form send another name upstream than the agent asks for."""
-
-WEB_SEARCH = "web_search"
-
-
-class ModelSettings(Struct, frozen=True):
-    """``--model-option``, taken apart. ``names`` maps names that are asked for to names that are sent."""
-
-    options: options.Options
-    policy: Policy
-    names: dict[str, str]
 
 
 class Answering(Struct, frozen=True):
@@ -58,31 +44,6 @@ class Answering(Struct, frozen=True):
     model: str
     replay: Replay | Until | None = None
     fixture: Fixture | None = None
-
-
-def model_settings(given: Mapping[str, str]) -> ModelSettings:
-    """Raises InputError for an option that models do not have."""
-    own = {name: value for name, value in given.items() if name != WEB_SEARCH and not name.startswith(MAP)}
-    search = given.get(WEB_SEARCH, "on")
-    if search not in ("on", "off"):
-        raise InputError("wrong value", where="--model-option", field=WEB_SEARCH, found=search, wanted="on or off")
-    names = {name.removeprefix(MAP): value for name, value in given.items() if name.startswith(MAP)}
-    return ModelSettings(options.parse(own), Policy(web_search=search == "on"), names)
-
-
-def check_models(request: RunRequest, configs: Mapping[str, LockedConfig]) -> None:
-    """What a request says of models holds together, and every provider that will be asked has its key. Raises InputError."""
-    model_settings(request.model_options)
-    spending = budgets.parse(request.budgets)
-    sources = Sources(request)
-    table = prices()
-    for config in configs.values():
-        if config.model is None:
-            continue
-        ref = parse_model(config.model, providers(), base_url=request.model_base_url)
-        if ref.kind == "provider":
-            sources.route(ref.provider)
-            budgets.check_price(spending, ref.provider, ref.name, table)
 
 
 class Sources:
@@ -116,9 +77,7 @@ class Sources:
     def route(self, name: str) -> Route:
         """Where a provider is and the key that goes there. Raises InputError where there is no key."""
         if name not in self._routes:
-            found = provider(name, self._known)
-            if name == CUSTOM:
-                found = msgspec.structs.replace(found, base_url=base_url(self._request.model_base_url or ""))
+            found = provider_of(name, self._known, self._request.model_base_url)
             self._routes[name] = Route(found, found.base_url, find_key(found, os.environ, self._folder))
             self._secrets = None
         return self._routes[name]
