@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from canned import Canned, served
 
 from bakeoff.agents.base import AgentClaim, AgentContext, Endpoint
 from bakeoff.agents.installed.agent import InstalledAgent
@@ -20,6 +19,7 @@ from bakeoff.records.job import AgentRequest
 from bakeoff.sandboxes.base import Sandbox, tar_bytes
 from bakeoff.sandboxes.logged import run_logged
 from bakeoff.tasks.model import McpServer
+from canned import Canned, served
 
 Contexts = Callable[..., AgentContext]
 RealAgent = Callable[[str], str]
