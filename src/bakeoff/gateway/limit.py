@@ -103,6 +103,9 @@ class Gate:
         while self._queues and admits(self.limit, self._clock()):
             trial, queue = self._queues.popitem(last=False)
             place = queue.popleft()
+            while place.done() and queue:
+                # Whoever waited for this one has gone: that is no turn.
+                place = queue.popleft()
             if queue:
                 self._queues[trial] = queue
             if not place.done():

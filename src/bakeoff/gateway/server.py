@@ -79,7 +79,8 @@ class Served:
         self._session = session
         self._base = base
         self._token = token
-        self._known = known
+        # The config's own provider stands in the base URLs, whoever answers.
+        self._known = known | {session.provider}
         self._closed = closed
         self._server: asyncio.Server | None = None
         self._http: web.Server | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import random
 from collections.abc import Callable, Mapping
 
@@ -195,7 +196,8 @@ def _words(error: BaseException, provider: str) -> str:
     if isinstance(error, TimeoutError):
         said = "it did not answer in time"
     elif isinstance(error, aiohttp.ClientConnectorError):
-        said = f"no connection ({error.os_error.strerror or type(error.os_error).__name__})"
+        number = error.os_error.errno
+        said = f"no connection ({os.strerror(number) if number else type(error.os_error).__name__})"
     else:
         said = f"the connection broke ({type(error).__name__})"
     return f"the provider {provider} failed: {said}"

@@ -233,3 +233,12 @@ def request(body: bytes, *headers: tuple[str, str], path: str = CHAT, method: st
         + b"\r\n"
         + body
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that comes soon."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not happen in time")

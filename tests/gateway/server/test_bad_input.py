@@ -12,21 +12,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from gateway_world import CHAT, Got, Made, Memory, World, chunks, read_message, request, says, whole
+from gateway_world import CHAT, Got, Made, Memory, World, chunks, read_message, request, says, until, whole
 
 from bakeoff.errors import ModelError
 from bakeoff.gateway.traffic import Answer, Refused, Request
 from bakeoff.records.outcomes import Outcome
 
 EVENT = b'data: {"choices":[]}\n\n'
-
-
-async def _until(condition: object, *, tries: int = 400) -> None:
-    for _ in range(tries):
-        if condition():  # type: ignore[operator]
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not happen in time")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +211,7 @@ async def test_an_agent_that_goes_away_before_the_answer_frees_its_place(world: 
     writer.write(request(b"{}"))
     await asked.wait()
     writer.transport.abort()
-    await _until(lambda: world.memory.kept[0].ended == "cancelled")
+    await until(lambda: world.memory.kept[0].ended == "cancelled")
     assert world.client.gate("openai").limit.running == 0
 
 
@@ -231,6 +223,7 @@ async def test_a_request_that_breaks_off_is_no_exchange(world: World) -> None:
     writer.transport.abort()
     await asyncio.sleep(0.02)
     assert (session.requests, world.memory.kept, world.got) == (0, [], [])
+    assert (session.fault, session.failure) == ("", None)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +256,7 @@ async def test_a_chunk_that_is_none_ends_the_request(world: World) -> None:
     reader, writer = await world.connect(served)
     writer.write(request(b"", ("Transfer-Encoding", "chunked")) + b"5\r\nhello\r\nzz\r\n")
     assert b" 400 " in (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n")[0]
-    assert (session.requests, session.fault, world.got) == (0, "", [])
+    assert (session.requests, session.fault, session.failure, world.got) == (0, "", None, [])
 
 
 async def test_two_agents_on_one_trial_are_both_answered_and_recorded(world: World) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 import zstandard
-from gateway_world import CHAT, KEY, TOKEN, Got, World, chunks, read_message, request, says, whole
+from gateway_world import CHAT, KEY, TOKEN, Got, Made, World, chunks, read_message, request, says, whole
 
 from bakeoff.gateway.options import Options
+from bakeoff.gateway.traffic import Answer, Request
 from bakeoff.records.results import Usage
 
 ODD = b'{ "model" : "m",\n\t"unknown_field": [1.0, 1e5, "\\u00e9\xc3\xa9"], "stream": false}  \n'
@@ -164,6 +166,21 @@ async def test_options_are_written_into_requests(world: World) -> None:
         {"generationConfig": {"topK": 1, "temperature": 0, "maxOutputTokens": 9}, "seed": 1},
         {"input": "x"},
     ]
+
+
+async def test_a_provider_of_any_name_has_its_own_address(world: World) -> None:
+    async def answer(request: Request) -> Answer:
+        return Answer(status=200, headers=(("content-length", "0"),), body=aiter_of(), via="scripted")
+
+    async def aiter_of() -> AsyncIterator[bytes]:
+        for part in ():
+            yield part
+
+    _, served = await world.served(world.session(Made(answer), provider="scripted"))
+    assert served.base("openai").endswith("/scripted/v1")
+    await world.ask(served, path="/scripted/v1/chat/completions")
+    assert world.memory.kept[0].request.path == "/v1/chat/completions"
+    assert (world.memory.kept[0].request.provider, world.memory.kept[0].usage.cost_usd) == ("scripted", 0.0)
 
 
 async def test_head_is_answered_outside_the_recording(world: World) -> None:
