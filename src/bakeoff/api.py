@@ -224,13 +224,19 @@ async def check(
     signals: bool = False,
 ) -> CheckEnd:
     """Whether a task or a dataset can be trusted: ``ref`` is a folder of one, or a known name. What is found is put on record.
+    Or whether a fixture can, or each of a tree of fixtures: then nothing is run, and nothing put on record.
 
     ``root`` is another root than the tasks ask for, as for ``run``; ``evidence`` another folder than the dataset's own.
     ``signals``: end what runs at the first SIGINT or SIGTERM, and put nothing on record; for programs that own their process.
     Raises InputError where there is no such task or dataset.
     """
+    from bakeoff.checks.fixtures import check_fixtures, is_of_fixtures
     from bakeoff.checks.gates import CheckEnd, check_dataset
 
+    if is_of_fixtures(Path(ref)):
+        if only != GATES:
+            raise InputError("fixtures have gates of their own, and are looked at through all of them", where="--only")
+        return CheckEnd(await asyncio.to_thread(check_fixtures, Path(ref), registry=registry))
     everything = Filters()
     settings = RunRequest(
         datasets=(ref,),

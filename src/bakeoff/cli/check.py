@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from bakeoff.records.checks import GateName
 
 
-@click.command("check", short_help="Say whether a task or a dataset can be trusted, and put that on record.")
-@click.argument("subject", required=False, metavar="[TASK|DATASET]")
+@click.command("check", short_help="Say whether a task, a dataset or a fixture can be trusted.")
+@click.argument("subject", required=False, metavar="[TASK|DATASET|FIXTURE]")
 @click.option("-d", "--dataset", metavar="REF", help="A dataset: a known name, or a path.")
 @click.option("-t", "--task", metavar="PATH", help="A task folder.")
 @click.option("--registry", multiple=True, metavar="FILE", help="A TOML of datasets known by name.")
@@ -54,9 +54,13 @@ def command(
     wrong solution in wrong/, which must fail, twice each; `leak` looks for hidden files in all that the agent can see. Exits with 4
     where one does not hold.
 
+    A fixture, or a tree of fixtures, has gates of its own: that its task is known, its hashes hold, it has an answer, and no secret is
+    in it. Fixtures that known-bad.toml beside them names are reported, and fail nothing but the last.
+
     \b
     bakeoff check my-task
     bakeoff check -d starter --only validate,leak
+    bakeoff check fixtures
     """
     import asyncio
     from pathlib import Path

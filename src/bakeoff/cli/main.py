@@ -26,7 +26,8 @@ COMMANDS = {
     "replay": "Run recorded trials again from their traffic: no model, no key.",
     "report": "Say what a job came to.",
     "compare": "Say whether one job is better than another.",
-    "check": "Say whether a task or a dataset can be trusted, and put that on record.",
+    "check": "Say whether a task, a dataset or a fixture can be trusted.",
+    "leak-check": "Look for secrets in folders, and in what git tracks.",
     "show": "Show one trial: how it ended, why, and where its files are.",
     "list": "List tasks, datasets, agents, backends or executors.",
     "new": "Start a task or a dataset of your own from one that passes.",
@@ -43,7 +44,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"bakeoff.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"bakeoff.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(

@@ -56,6 +56,13 @@ class Secrets:
         rows = runs(data)
         return bool(self._by_value.hinted(data, rows) or SHAPES.hinted(data, rows))
 
+    def found(self, data: bytes) -> list[tuple[int, int, str, bool]]:
+        """Begin, end, name or kind, and whether its value is known, of every secret in ``data``, in order."""
+        known = [(*span, True) for span in self._by_value.spans(data, 0, len(data))]
+        shaped = [(*span, False) for span in SHAPES.spans(data, 0, len(data))]
+        taken = [span for span in shaped if not any(one[0] < span[1] and span[0] < one[1] for one in known)]
+        return sorted((*known, *taken))
+
     def left(self, data: bytes) -> Iterator[str]:
         """What is still in bytes that were redacted: the last look before they are written. Names and kinds, never the value."""
         rows = runs(data)

@@ -12,9 +12,12 @@ from bakeoff.records.results import SCHEMA_VERSION
 GateName = Literal["validate", "controls", "leak"]
 GATES: tuple[GateName, ...] = ("validate", "controls", "leak")
 
+FixtureGateName = Literal["provenance", "hashes", "answers", "secrets"]
+FIXTURE_GATES: tuple[FixtureGateName, ...] = ("provenance", "hashes", "answers", "secrets")
+
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a task. ``file`` is relative to the task's folder, ``field`` a place in it (a key, or ``line 3``).
+    """One thing that is wrong with a task or a fixture. ``file`` is relative to its folder, ``field`` a place in it (a key, or ``line 3``).
 
     ``message`` says what is wrong and what would be right; it never repeats what a hidden file says.
     """
@@ -44,14 +47,14 @@ class Control(Struct, frozen=True, kw_only=True):
 class Gate(Struct, frozen=True):
     """``ok`` where nothing was found. ``notes`` are worth knowing, and no fault; they have the form of findings."""
 
-    name: GateName
+    name: GateName | FixtureGateName
     ok: bool
     findings: tuple[Finding, ...] = ()
     notes: tuple[Finding, ...] = ()
 
 
 class CheckReport(Struct, frozen=True, kw_only=True):
-    """``check --format json``. ``digest`` is the dataset's or, where one task was checked, the task's.
+    """``check --format json``. ``digest`` is the dataset's, the fixtures' or, where one task was checked, the task's.
 
     ``evidence`` is the file that was written, empty where none was.
     """

@@ -6,12 +6,16 @@ from collections import Counter
 
 import msgspec
 
-from bakeoff.records.checks import CheckReport, Control, Finding, Gate
+from bakeoff.records.checks import FIXTURE_GATES, CheckReport, Control, Finding, Gate
 from bakeoff.reports.layout import Document, Heading, Line, counted, to_text
 
 _LOOKED_AT = {
     "validate": "files, checks that can fail, no network for tests, an instruction that names what is judged",
     "leak": "nothing hidden in the packet, the image, the instruction or version-control history",
+    "provenance": "recorded from a task that is known here, as it is now",
+    "hashes": "every line and every body as it was recorded",
+    "answers": "each fixture has an answer to replay",
+    "secrets": "none, by value or by shape",
 }
 
 
@@ -28,28 +32,31 @@ def document(report: CheckReport) -> Document:
     for gate in report.gates:
         out.append(_gate(gate, report))
         out += [Line(f"  {_where(item)}{item.message}", code=item.task) for item in gate.findings]
-        out += _notes(gate.notes)
+        out += _notes(gate)
     out.append(Line(""))
     out.append(Line("All gates hold." if report.ok else "Not every gate holds.", "good" if report.ok else "bad"))
-    out.append(Line(f"Evidence: {report.evidence}", "dim"))
+    if report.evidence:
+        out.append(Line(f"Evidence: {report.evidence}", "dim"))
     return out
 
 
-def _notes(notes: tuple[Finding, ...]) -> list[Line]:
-    """The notes on a task; of several tasks only how many there are, since nothing has to be done about them."""
-    tasks = list(dict.fromkeys(item.task for item in notes))
-    if len(tasks) > 1:
-        said = f"  {counted(len(notes), 'note')} on {counted(len(tasks), 'task')}; --format json has them, and so has a check of one task"
-        return [Line(said, "dim")]
-    return [Line(f"  note: {_where(item)}{item.message}", "dim", code=item.task) for item in notes]
+def _notes(gate: Gate) -> list[Line]:
+    """The notes on a task; of several tasks only how many there are, since nothing has to be done about them. All of those on fixtures."""
+    tasks = list(dict.fromkeys(item.task for item in gate.notes))
+    if len(tasks) > 1 and gate.name not in FIXTURE_GATES:
+        said = f"{counted(len(gate.notes), 'note')} on {counted(len(tasks), 'task')}"
+        return [Line(f"  {said}; --format json has them, and so has a check of one task", "dim")]
+    return [Line(f"  note: {_where(item)}{item.message}", "dim", code=item.task) for item in gate.notes]
 
 
 def _gate(gate: Gate, report: CheckReport) -> Line:
+    width = max(9, *(len(item.name) for item in report.gates))
     what = _controls(report.controls) if gate.name == "controls" else _LOOKED_AT[gate.name]
     if gate.ok:
-        return Line(f"{gate.name:<9} holds: {what}", "good")
-    tasks = counted(len({finding.task for finding in gate.findings}), "task")
-    return Line(f"{gate.name:<9} does not hold: {counted(len(gate.findings), 'finding')} in {tasks}", "bad")
+        return Line(f"{gate.name:<{width}} holds: {what}", "good")
+    kind = "fixture" if gate.name in FIXTURE_GATES else "task"
+    tasks = counted(len({finding.task for finding in gate.findings}), kind)
+    return Line(f"{gate.name:<{width}} does not hold: {counted(len(gate.findings), 'finding')} in {tasks}", "bad")
 
 
 def _controls(controls: tuple[Control, ...]) -> str:
