@@ -125,6 +125,7 @@ class Sources:
                 volatile=volatile_for(provenance.agent.name, provenance.agent.version),
                 roots=joined(provenance.roots, roots),
                 redact=lambda data: secrets.redact(data)[0],
+                raw=provenance.raw,
             )
         )
         model = asked_name(provenance.model or "", provenance.provider)

@@ -53,7 +53,6 @@ def test_what_was_recorded_suits_without_a_word() -> None:
         ("prompt", {"prompt_sha256": "x"}, "prompt_sha256"),
         ("agent", {"agent": "claude-code"}, "agent"),
         ("agent", {"agent_version": "0.170.0"}, "agent version"),
-        ("agent", {"agent_digest": "x"}, "agent digest"),
         ("model", {"model": "gpt-6"}, "model"),
         ("model", {"model": None}, "model"),
         ("toggles", {"toggles": {"skills": "off"}}, "skills"),
@@ -84,6 +83,11 @@ def test_what_an_imported_fixture_does_not_say_is_a_note() -> None:
     )
     with pytest.raises(InputError):
         check_suits("f", msgspec.structs.replace(imported, raw=True), SAME)
+
+
+def test_an_agent_of_one_version_that_is_made_of_something_else_is_a_note() -> None:
+    (note,) = check_suits("f", RECORDED, wanted(agent_digest="other"))
+    assert "codex" in note
 
 
 def test_only_known_things_may_differ() -> None:

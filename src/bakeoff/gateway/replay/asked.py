@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -52,6 +52,22 @@ class _Piece(Struct, frozen=True):
 
     digest: bytes
     ids: tuple[str, ...]
+
+
+class Reads(Protocol):
+    """What reads requests so that they can be compared."""
+
+    def read(self, api: Api, method: str, path: str, body: bytes) -> Asked:
+        """The keys of a request."""
+        ...
+
+    def readable(self, api: Api, body: bytes) -> Any:
+        """A body as it is compared, for people."""
+        ...
+
+    def redacting(self, redact: Callable[[bytes], bytes]) -> Reads:
+        """The same for requests from which something is to be taken out first."""
+        ...
 
 
 class Reader:

@@ -27,11 +27,13 @@ class Piece(Struct, frozen=True):
     data: bytes
 
 
-async def give(exchange: Exchange, body: bytes, request: Request, *, streams: tuple[bool, bool], timed: bool) -> Answer:
+async def give(
+    exchange: Exchange, body: bytes, request: Request, *, stream: bool, anew: bool = False, timed: bool = False
+) -> Answer:
     """The answer to ``request`` that was recorded in ``exchange``, whose response is ``body``.
 
-    ``streams``: whether the recorded request and this one want a stream; where they do not agree the answer is written anew in
-    the form that is wanted. An answer that was cut is cut at the same place (Broken). One that the agent broke off is held open
+    ``stream``: a stream was recorded. ``anew``: the answer is written anew in the API and the form that the request wants, as far as it
+    is a whole one. An answer that was cut is cut at the same place (Broken). One that the agent broke off is held open
     there. Raises ModelError where nothing had come.
     """
     begun = time.monotonic()
@@ -44,9 +46,9 @@ async def give(exchange: Exchange, body: bytes, request: Request, *, streams: tu
         plain = decoded(body, headers)
         headers = _without(headers, "content-encoding")
         pieces = [Piece(pieces[-1].at, plain)] if pieces else []
-    if streams[0] != streams[1] and exchange.end == "complete" and status < 400:
+    if anew and exchange.end == "complete" and status < 400:
         whole = decoded(b"".join(piece.data for piece in pieces), headers)
-        if rendered := reshape(exchange.api, request, whole, stream=streams[0], seq=exchange.seq):
+        if rendered := reshape(exchange.api, request, whole, stream=stream, seq=exchange.seq):
             headers, chunks = rendered
             pieces = [Piece(pieces[-1].at if pieces else 0, chunk) for chunk in chunks]
     body_of = _body(pieces, exchange, begun if timed else None)
@@ -76,16 +78,16 @@ def split(exchange: Exchange, body: bytes) -> list[Piece]:
 def reshape(
     api: Api, request: Request, body: bytes, *, stream: bool, seq: int
 ) -> tuple[Headers, Sequence[bytes]] | None:
-    """An answer in the form that ``request`` wants, made from one in the other form; None where it cannot be read.
+    """An answer in the API and the form that ``request`` wants, made from one of ``api``; None where it cannot be read.
 
-    ``stream`` says which form ``body`` has. What only this form had (event borders, fields of the provider's own) is lost.
+    ``stream`` says which form ``body`` has. What only that had (event borders, fields of the provider's own) is lost.
     """
     from bakeoff.gateway.shapes.all import parse_answer, parse_request, render_answer
     from bakeoff.gateway.shapes.reading import BadShape
 
     try:
-        ask = parse_request(api, request.path, decoded(request.body.read(), request.headers))
-        rendered = render_answer(api, ask, parse_answer(api, body, stream=stream), seq=seq)
+        ask = parse_request(request.api, request.path, decoded(request.body.read(), request.headers))
+        rendered = render_answer(request.api, ask, parse_answer(api, body, stream=stream), seq=seq)
     except BadShape:
         return None
     return rendered.headers, rendered.chunks

@@ -45,7 +45,7 @@ def _text(text: str, rule: Rule | None, replace: Callable[[str], str], ids: list
         ids.append(text)
         return NUMBERED
     for pattern in rule.patterns:
-        text = pattern.sub(_without_groups, text) if not _has_ids(pattern) else pattern.sub(_numbering(ids), text)
+        text = pattern.sub(left_out, text) if not _has_ids(pattern) else pattern.sub(_numbering(ids), text)
     return replace(text)
 
 
@@ -55,12 +55,12 @@ def _has_ids(pattern: re.Pattern[str]) -> bool:
 
 def _numbering(ids: list[str]) -> Callable[[re.Match[str]], str]:
     def without(match: re.Match[str]) -> str:
-        return _without_groups(match, ids)
+        return left_out(match, ids)
 
     return without
 
 
-def _without_groups(match: re.Match[str], ids: list[str] | None = None) -> str:
+def left_out(match: re.Match[str], ids: list[str] | None = None) -> str:
     """What was matched, with a token in the place of each named group that took part."""
     spans = sorted((match.span(name), name) for name in match.re.groupindex if match.start(name) >= 0)
     out: list[str] = []

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from bakeoff.gateway.replay.asked import Asked, Reader, strict_key
+from bakeoff.gateway.replay.asked import Asked, Reads, strict_key
 from bakeoff.gateway.replay.match import Recorded
-from bakeoff.records.exchanges import Exchange, Headers
+from bakeoff.records.exchanges import Api, Exchange, Headers
+
+CONVERSATIONS: tuple[Api, ...] = ("openai-chat", "openai-responses", "anthropic-messages", "gemini")
 
 
 class Recording(Protocol):
@@ -21,10 +23,11 @@ class Recording(Protocol):
         ...
 
 
-def index(recording: Recording, reader: Reader, *, strict: bool = False) -> list[Recorded]:
+def index(recording: Recording, reader: Reads, *, strict: bool = False, raw: bool = True) -> list[Recorded]:
     """Everything that a replay can answer: not what the gateway answered itself (its refusals), and no ``HEAD``.
 
-    Reads every request once; about 0.2 ms for each of 100 KB.
+    Without ``raw`` bytes all conversations count as of one API, since it is not known which one an agent will use. Reads every
+    request once; about 0.2 ms for each of 100 KB.
     """
     same: dict[bytes, bytes] = {}
     out: list[Recorded] = []
@@ -38,8 +41,14 @@ def index(recording: Recording, reader: Reader, *, strict: bool = False) -> list
         # A conversation's messages come again in each of its requests: their digests are held once.
         messages = tuple(same.setdefault(one, one) for one in asked.messages)
         kept = Asked(key, asked.head, messages, stream=asked.stream, tools=asked.tools)
-        out.append(Recorded(number, exchange.seq, exchange.api, exchange.conversation, kept))
+        api = exchange.api if raw else one_api(exchange.api)
+        out.append(Recorded(number, exchange.seq, api, exchange.conversation, kept))
     return out
+
+
+def one_api(api: Api) -> Api:
+    """One API for all in which conversations are held."""
+    return "openai-chat" if api in CONVERSATIONS else api
 
 
 def decoded(body: bytes, headers: Headers) -> bytes:

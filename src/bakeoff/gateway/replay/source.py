@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
-from bakeoff.gateway.replay.asked import MESSAGES, Asked, Reader, strict_key
+from bakeoff.errors import InputError
+from bakeoff.gateway.replay.asked import MESSAGES, Asked, Reader, Reads, strict_key
 from bakeoff.gateway.replay.declared import NOTHING, Volatile
 from bakeoff.gateway.replay.difference import describe
 from bakeoff.gateway.replay.given import give
 from bakeoff.gateway.replay.match import Diverged, Exhausted, Matcher, Recorded
-from bakeoff.gateway.replay.recorded import Recording, decoded, index
+from bakeoff.gateway.replay.recorded import CONVERSATIONS, Recording, decoded, index, one_api
 from bakeoff.gateway.traffic import Answer, Refused, Request
-from bakeoff.records.exchanges import Exchange
+from bakeoff.records.exchanges import Api, Exchange
 from bakeoff.records.replays import Match, ReplayReport
 
 DIVERGED = "replay_diverged"
@@ -24,10 +25,11 @@ Redact = Callable[[bytes], bytes]
 
 
 class Found(Struct, frozen=True):
-    """A recorded exchange that answers a request; ``streams``: whether the recorded request and this one want a stream."""
+    """A recorded exchange that answers a request. ``stream``: a stream was recorded; ``anew``: the request wants another form."""
 
     exchange: Exchange
-    streams: tuple[bool, bool]
+    stream: bool
+    anew: bool
 
 
 class Replay:
@@ -38,7 +40,7 @@ class Replay:
     """
 
     def __init__(
-        self, recording: Recording, *, match: Match, reader: Reader, redact: Redact | None, timed: bool
+        self, recording: Recording, *, match: Match, reader: Reads, redact: Redact | None, timed: bool, raw: bool
     ) -> None:
         self._recording = recording
         self._mode: Match = match
@@ -46,7 +48,8 @@ class Replay:
         self._live = reader.redacting(redact) if redact else reader
         self._redact = redact
         self._timed = timed
-        self._matcher = Matcher(index(recording, reader, strict=match == "strict"), match)
+        self._raw = raw
+        self._matcher = Matcher(index(recording, reader, strict=match == "strict", raw=raw), match)
         self._main = main_conversation(self._matcher.recorded)
         self._served = 0
         self._ended: tuple[str, int | None, str] = ("", None, "")
@@ -61,14 +64,30 @@ class Replay:
         roots: Mapping[str, tuple[str, ...]] | None = None,
         redact: Redact | None = None,
         timed: bool = False,
+        raw: bool = True,
     ) -> Replay:
         """Index a fixture: blocks while every request of it is read once.
 
         ``volatile`` is what differs from run to run of the agent, ``roots`` the places and names of the recorded trial and of this
         one (see ``roots.joined``). ``redact`` does to a live request what the recorder did to what it stored. ``timed`` gives each
-        chunk at its recorded time, rather than at once.
+        chunk at its recorded time, rather than at once. Without ``raw`` bytes (an import) requests are compared by what is said in them,
+        through whichever API, and answers are written for it. Raises InputError for what cannot be read, and for a strict match
+        without raw bytes.
         """
-        return cls(recording, match=match, reader=Reader(volatile, roots or {}), redact=redact, timed=timed)
+        if raw:
+            reader: Reads = Reader(volatile, roots or {})
+        elif match == "strict":
+            raise InputError(
+                "an imported fixture has no raw bytes to compare",
+                where="--match",
+                found=match,
+                wanted="normalised or sequential",
+            )
+        else:
+            from bakeoff.gateway.replay.said import SaidReader, tells_system
+
+            reader = SaidReader(volatile, roots or {}, system=tells_system(recording))
+        return cls(recording, match=match, reader=reader, redact=redact, timed=timed, raw=raw)
 
     async def answer(self, request: Request) -> Answer:
         """Raises Refused where the fixture has no answer, and ModelError where it says that none came."""
@@ -78,18 +97,19 @@ class Replay:
         """Take the recorded exchange that answers a request: it is used up by that. Raises Refused where there is none."""
         body = decoded(request.body.read(), request.headers)
         asked = self._asked(request, body)
-        found = self._matcher.take(request.api, asked)
+        found = self._matcher.take(self._api(request), asked)
         if isinstance(found, Diverged):
             raise self._diverged(found, request, asked, body)
         if isinstance(found, Exhausted):
             raise self._exhausted(found)
         self._served += 1
-        return Found(self._recording.exchanges[found.index], (found.asked.stream, asked.stream))
+        anew = found.asked.stream != asked.stream or (not self._raw and request.api in CONVERSATIONS)
+        return Found(self._recording.exchanges[found.index], found.asked.stream, anew)
 
     async def give(self, found: Found, request: Request) -> Answer:
         """The answer that was recorded. Raises ModelError where none came."""
         body = self._recording.body(found.exchange, "response")
-        return await give(found.exchange, body, request, streams=found.streams, timed=self._timed)
+        return await give(found.exchange, body, request, stream=found.stream, anew=found.anew, timed=self._timed)
 
     async def close(self) -> None:
         """Nothing is held open."""
@@ -124,12 +144,15 @@ class Replay:
 
     def _asked(self, request: Request, body: bytes) -> Asked:
         asked = self._keys(self._live, request, body)
-        if self._redact and not self._matcher.has(request.api, asked):
+        if self._redact and not self._matcher.has(self._api(request), asked):
             # Redacting the parts of a body is quick, and nearly always the same as redacting the whole.
             asked = self._keys(self._plain, request, self._redact(body))
         return asked
 
-    def _keys(self, reader: Reader, request: Request, body: bytes) -> Asked:
+    def _api(self, request: Request) -> Api:
+        return request.api if self._raw else one_api(request.api)
+
+    def _keys(self, reader: Reads, request: Request, body: bytes) -> Asked:
         asked = reader.read(request.api, request.method, request.path, body)
         if self._mode != "strict":
             return asked
@@ -160,8 +183,9 @@ class Replay:
         exchange = self._recording.exchanges[near.index]
         recorded = decoded(self._recording.body(exchange, "request"), exchange.request_headers)
         live = self._redact(body) if self._redact else body
-        messages = MESSAGES.get(request.api, "")
-        lines = describe(self._plain.readable(near.api, recorded), self._plain.readable(near.api, live), messages)
+        messages = MESSAGES.get(request.api, "") if self._raw else "messages"
+        was, now = self._plain.readable(exchange.api, recorded), self._plain.readable(request.api, live)
+        lines = describe(was, now, messages)
         if not lines and exchange.path != request.path:
             lines = f"path:\n  -{exchange.path[:200]}\n  +{request.path[:200]}"
         if not lines:

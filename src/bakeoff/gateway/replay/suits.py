@@ -39,8 +39,10 @@ _FIX = {
 def check_suits(
     fixture: str, provenance: Provenance, wanted: Wanted, *, allow: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """Notes for the trial's record: what differs and was let through by its name in ``allow`` (of ``ALLOWED``), and what an imported
-    fixture does not say. Raises InputErrors for everything else that differs, with what to do. ``fixture`` is its folder.
+    """Notes for the trial's record: what differs and was let through by its name in ``allow`` (of ``ALLOWED``), what an imported fixture
+    does not say, and an agent that is made of something else under the same name and version.
+
+    Raises InputErrors for all else that differs, with what to do. ``fixture`` is its folder.
     """
     unknown = sorted(set(allow) - set(ALLOWED))
     if unknown:
@@ -66,14 +68,15 @@ def check_suits(
             )
     if refused:
         raise InputErrors(refused)
+    agent = provenance.agent
+    same = (agent.name, agent.version) == (wanted.agent, wanted.agent_version)
+    if same and agent.digest and wanted.agent_digest and agent.digest != wanted.agent_digest:
+        notes.append(f"the agent {agent.name} is not made of what it was made of when the fixture was recorded")
     return tuple(notes)
 
 
 def _pairs(provenance: Provenance, wanted: Wanted) -> list[tuple[str, str, str, str]]:
-    """What kind of thing, what it is called, what was recorded, what is wanted.
-
-    An agent's digest is compared where name and version agree: then it is the one thing that tells.
-    """
+    """What kind of thing, what it is called, what was recorded, what is wanted."""
     agent = provenance.agent
     pairs = [
         ("task", "task", provenance.task, wanted.task),
@@ -84,8 +87,6 @@ def _pairs(provenance: Provenance, wanted: Wanted) -> list[tuple[str, str, str, 
         ("agent", "agent version", agent.version, wanted.agent_version),
         ("model", "model", provenance.model or "", wanted.model or ""),
     ]
-    if agent.digest and wanted.agent_digest and (agent.name, agent.version) == (wanted.agent, wanted.agent_version):
-        pairs.append(("agent", "agent digest", agent.digest, wanted.agent_digest))
     for name in sorted(provenance.toggles.keys() | wanted.toggles.keys()):
         pairs.append(("toggles", name, provenance.toggles.get(name, ""), wanted.toggles.get(name, "")))
     return pairs
