@@ -27,10 +27,16 @@ COMMANDS = {
     "compare": "Say whether one job is better than another.",
     "check": "Say whether a task or a dataset can be trusted, and put that on record.",
     "show": "Show one trial: how it ended, why, and where its files are.",
+    "export": "Write what models were asked and answered as ATIF or OpenTelemetry.",
+    "import": "Make a fixture of traffic that another tool logged.",
     "list": "List tasks, datasets, agents, backends or executors.",
     "new": "Start a task or a dataset of your own from one that passes.",
     "doctor": "Say what works on this machine, what does not, and the remedy.",
 }
+
+
+MODULES = {"import": "import_"}
+"""Modules of commands whose names are words of the language."""
 
 
 class LazyGroup(click.Group):
@@ -42,7 +48,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"bakeoff.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"bakeoff.cli.{MODULES.get(cmd_name, cmd_name)}").command
         return command
 
     def resolve_command(
