@@ -9,6 +9,7 @@ import click
 from bakeoff.cli.config import config_option
 from bakeoff.cli.messages import Choice
 from bakeoff.errors import InputError
+from bakeoff.records.results import TrialResult
 
 
 @click.command("export", short_help="Write what models were asked and answered as ATIF or OpenTelemetry.")
@@ -59,7 +60,7 @@ def command(what: str, form: str, place: str | None, endpoint: str | None, jobs:
     return 0
 
 
-def _meant(what: str, jobs: str):
+def _meant(what: str, jobs: str) -> tuple[Path, list[TrialResult] | None]:
     """The folder to read and, where it is a job's, the trials that are meant (None: all of them)."""
     from bakeoff.cli.jobs import find_job, find_trials
     from bakeoff.records.fixture_files import COMPRESSED, EXCHANGES, PROVENANCE
