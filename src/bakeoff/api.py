@@ -24,6 +24,7 @@ from bakeoff.records.checks import GATES, GateName
 from bakeoff.records.controls import OracleControls
 from bakeoff.records.job import AgentRequest, JobRecord, RunRequest
 from bakeoff.records.journal import JOB, JobLock, planned_results, read_job, read_results
+from bakeoff.records.outcomes import Outcome
 from bakeoff.records.results import TrialResult
 from bakeoff.sandboxes.base import SandboxBackend
 from bakeoff.tasks.datasets import Filters, load_dataset
@@ -43,6 +44,8 @@ from bakeoff.trials.plan import (
 
 if TYPE_CHECKING:
     from bakeoff.checks.gates import CheckEnd
+    from bakeoff.gateway.exports.write import Exported
+    from bakeoff.gateway.imports.fixture import Brought
     from bakeoff.records.replayed import ReplayedJob
     from bakeoff.reports.comparison import Comparison
     from bakeoff.reports.facts import JobFacts
@@ -388,6 +391,66 @@ def _job_and_config(named: Path | str) -> tuple[Path, str | None]:
     return (Path(name), config) if found and not folder.exists() else (folder, None)
 
 
+def export(
+    what: Path | str,
+    to: str,
+    *,
+    results: Collection[TrialResult] | None = None,
+    out: Path | str | None = None,
+    endpoint: str | None = None,
+    write: Callable[[bytes], object] | None = None,
+) -> Exported:
+    """What models were asked and answered in a job, or in one or more fixtures, in another format.
+
+    ``to`` is ``atif`` (a trajectory for each trial: files in the folder ``out``) or ``otel`` (spans: the file ``out``, or a
+    collector's ``endpoint``). Without either, lines are given to ``write``. ``results``: these trials of the job alone.
+    Raises InputError.
+    """
+    from bakeoff.gateway.exports import sources
+    from bakeoff.gateway.exports.collector import Collector
+    from bakeoff.gateway.exports.write import atif, otel_collector, otel_lines
+
+    folder = Path(what)
+    is_job = (folder / JOB).is_file()
+    found = (
+        sources.of_job(folder, read_results(folder) if results is None else results)
+        if is_job
+        else sources.of_folder(folder)
+    )
+    place = Path(out) if out is not None else None
+    given = write or _discard
+    if to == "atif":
+        return atif(found, place, given)
+    return otel_collector(found, Collector(endpoint)) if endpoint is not None else otel_lines(found, place, given)
+
+
+def import_traffic(
+    file: Path | str, form: str, out: Path | str, *, task: Path | str | None = None, trace: str = "", **about: Any
+) -> Brought:
+    """Make the fixture ``out`` of a log: ``litellm`` lines or ``otel`` spans. It has no raw bytes, and says so.
+
+    ``task`` is the folder of the task that was worked on; ``about`` has further fields of ``gateway.imports.fixture.About``: agent,
+    agent_version, model, reward. Raises InputError.
+    """
+    from bakeoff.gateway.imports.fixture import About, bring
+    from bakeoff.tasks.datasets import load_task
+
+    if task is not None:
+        made = load_task(task)
+        about |= {
+            "dataset": made.dataset,
+            "task": made.name,
+            "case": made.case,
+            "task_digest": made.digest,
+            "verifier_digest": made.verifier.digest,
+        }
+        if about.get("reward") is not None:
+            about["outcome"] = str(
+                Outcome.PASSED if about["reward"] >= made.verifier.pass_threshold else Outcome.FAILED
+            )
+    return bring(Path(file), form, Path(out), About(**about), trace=trace)
+
+
 def run_sync(request: RunRequest, **options: Any) -> JobEnd:
     """``run`` for programs without an event loop."""
     return _blocking(run(request, **options))
@@ -396,6 +459,10 @@ def run_sync(request: RunRequest, **options: Any) -> JobEnd:
 def resume_sync(path: Path | str, **options: Any) -> JobEnd:
     """``resume`` for programs without an event loop."""
     return _blocking(resume(path, **options))
+
+
+def _discard(_: bytes) -> None:
+    """Where a caller wants the count alone."""
 
 
 def _blocking(work: Coroutine[Any, Any, JobEnd]) -> JobEnd:

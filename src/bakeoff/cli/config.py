@@ -14,7 +14,7 @@ import click
 from bakeoff.errors import InputError, nearest
 from bakeoff.home import user_config
 
-CONFIGURABLE = ("run", "resume", "replay", "report", "compare", "check", "list")
+CONFIGURABLE = ("run", "resume", "replay", "report", "compare", "check", "export", "import", "list")
 """Commands that a file may give defaults to."""
 
 _UNSET = ("config", "help", "version")

@@ -29,10 +29,16 @@ COMMANDS = {
     "check": "Say whether a task, a dataset or a fixture can be trusted.",
     "leak-check": "Look for secrets in folders, and in what git tracks.",
     "show": "Show one trial: how it ended, why, and where its files are.",
+    "export": "Write what models were asked and answered as ATIF or OpenTelemetry.",
+    "import": "Make a fixture of traffic that another tool logged.",
     "list": "List tasks, datasets, agents, backends or executors.",
     "new": "Start a task or a dataset of your own from one that passes.",
     "doctor": "Say what works on this machine, what does not, and the remedy.",
 }
+
+
+MODULES = {"import": "import_"}
+"""Modules of commands whose names are words of the language."""
 
 
 class LazyGroup(click.Group):
@@ -44,7 +50,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"bakeoff.cli.{cmd_name.replace('-', '_')}").command
+        module = MODULES.get(cmd_name, cmd_name.replace("-", "_"))
+        command: click.Command = importlib.import_module(f"bakeoff.cli.{module}").command
         return command
 
     def resolve_command(

@@ -10,7 +10,7 @@ import pytest
 from bakeoff.errors import InputError
 from bakeoff.gateway.exports.facts import of_fixture
 from bakeoff.gateway.exports.otel import line as exported
-from bakeoff.gateway.exports.read import pairs
+from bakeoff.gateway.exports.reading import pairs
 from bakeoff.gateway.exports.trajectory import trajectory
 from bakeoff.gateway.imports.fixture import About, Brought, bring
 from bakeoff.gateway.imports.otel import read

@@ -1,0 +1,61 @@
+"""What a request says of models: their options, and whether every provider that will be asked has its key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bakeoff.errors import InputError
+from bakeoff.gateway import budgets, options
+from bakeoff.gateway.keys import find_key
+from bakeoff.gateway.models import CUSTOM, parse_model
+from bakeoff.gateway.policy import Policy
+from bakeoff.gateway.prices import prices
+from bakeoff.gateway.providers import Provider, base_url, provider, providers
+from bakeoff.records.job import LockedConfig, RunRequest
+
+MAP = "map."
+"""Model options of this form send another name upstream than the agent asks for."""
+
+WEB_SEARCH = "web_search"
+
+
+class ModelSettings(Struct, frozen=True):
+    """``--model-option``, taken apart. ``names`` maps names that are asked for to names that are sent."""
+
+    options: options.Options
+    policy: Policy
+    names: dict[str, str]
+
+
+def model_settings(given: Mapping[str, str]) -> ModelSettings:
+    """Raises InputError for an option that models do not have."""
+    own = {name: value for name, value in given.items() if name != WEB_SEARCH and not name.startswith(MAP)}
+    search = given.get(WEB_SEARCH, "on")
+    if search not in ("on", "off"):
+        raise InputError("wrong value", where="--model-option", field=WEB_SEARCH, found=search, wanted="on or off")
+    names = {name.removeprefix(MAP): value for name, value in given.items() if name.startswith(MAP)}
+    return ModelSettings(options.parse(own), Policy(web_search=search == "on"), names)
+
+
+def check_models(request: RunRequest, configs: Mapping[str, LockedConfig]) -> None:
+    """What a request says of models holds together, and every provider that will be asked has its key. Raises InputError."""
+    model_settings(request.model_options)
+    spending = budgets.parse(request.budgets)
+    known, table = providers(), prices()
+    for model in sorted({config.model for config in configs.values() if config.model is not None}):
+        ref = parse_model(model, known, base_url=request.model_base_url)
+        if ref.kind == "provider":
+            found = provider_of(ref.provider, known, request.model_base_url)
+            find_key(found, os.environ, Path.cwd())
+            budgets.check_price(spending, ref.provider, ref.name, table)
+
+
+def provider_of(name: str, known: Mapping[str, Provider], given: str | None) -> Provider:
+    """The provider of that name; ``given`` is the address of ``--model-base-url``. Raises InputError."""
+    found = provider(name, known)
+    return msgspec.structs.replace(found, base_url=base_url(given or "")) if name == CUSTOM else found
