@@ -14,6 +14,7 @@ import msgspec
 from bakeoff.cli.main import COMMANDS, bakeoff
 from bakeoff.records.atif import Trajectory
 from bakeoff.records.checks import CheckReport, DatasetEvidence, DatasetLock
+from bakeoff.records.egress import EgressRecord
 from bakeoff.records.job import JobRecord
 from bakeoff.records.litellm import LiteLLMLine
 from bakeoff.records.otel import TraceRequest
@@ -36,6 +37,7 @@ RECORDS: dict[str, tuple[str, Any]] = {
     "score": ("`score.json` of a trial", ScoreRecord),
     "trace-event": ("A line of a trial's `trace.jsonl`", TraceEvent),
     "changes": ("`changes.json` of a trial", Changes),
+    "egress": ("`egress.json` of a trial that had a network", EgressRecord),
     "packet-manifest": ("`manifest.json` of a packet", PacketManifest),
     "packet-task": ("`task.json` of a packet", PacketTask),
     "report": ("`bakeoff run --json`, `bakeoff report --format json`", JobFacts),

@@ -210,6 +210,6 @@ def test_a_host_is_let_through_by_its_own_rule(host: str, port: int) -> None:
 
 
 def test_a_refusal_says_what_would_allow_it() -> None:
-    text = asked(allowlist("pypi.org"), target("example.org:8080")).text
-    assert "example.org:8080 is not in the allowlist (pypi.org)" in text
+    text = asked(allowlist("repo.example"), target("example.org:8080")).text
+    assert "example.org:8080 is not in the allowlist (repo.example)" in text
     assert "--network allowlist:example.org" in text and 'allowed_hosts = ["example.org"]' in text

@@ -70,6 +70,8 @@ class Exchange:
 
     async def _both_ways(self) -> bool:
         await self._send(self._head())
+        if self._request.framing.empty:
+            return await self._answer(None)
         loop = asyncio.get_running_loop()
         sending = loop.create_task(self._send_body())
         answering = loop.create_task(self._answer(sending))
@@ -110,9 +112,9 @@ class Exchange:
             except ConnectionError:
                 return
 
-    async def _answer(self, sending: asyncio.Task[None]) -> bool:
+    async def _answer(self, sending: asyncio.Task[None] | None) -> bool:
         response = await self._response()
-        keep = self._request.keep and response.keep and sending.done()
+        keep = self._request.keep and response.keep and (sending is None or sending.done())
         fields = messages.end_to_end(response.fields)
         chunked = response.framing.chunked and self._request.version == b"HTTP/1.1"
         if chunked:
