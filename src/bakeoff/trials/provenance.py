@@ -82,7 +82,7 @@ def provenance_of(
 def write_beside(folder: Path, result: TrialResult, provenance: Provenance) -> None:
     """Write ``provenance.json`` into the trial's fixture, and ``trajectory.json`` beside that, as far as anything was said."""
     from bakeoff.gateway.exports.facts import of_result
-    from bakeoff.gateway.exports.read import pairs
+    from bakeoff.gateway.exports.reading import pairs
     from bakeoff.gateway.exports.trajectory import Nothing, trajectory
     from bakeoff.records.fixtures import read_fixture
     from bakeoff.records.provenance import write_provenance
