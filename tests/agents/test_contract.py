@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bakeoff.agents.base import Endpoint
 from bakeoff.agents.contract import contract_env
 from bakeoff.agents.redact import MASK, redact
 from bakeoff.errors import InputError
 
 NAMES = {
     *("TASK_ID", "CASE_ID", "RUN_ID", "STEP", "TASK_PACKET", "INSTRUCTION_FILE", "ARTIFACTS_DIR", "WORKDIR"),
-    *("AGENT_CONFIG", "MODEL", "DIAGNOSTICS_FILE"),
+    *("AGENT_CONFIG", "MODEL", "DIAGNOSTICS_FILE", "SKILLS_DIR"),
 }
 
 
@@ -95,3 +96,16 @@ def test_the_word_for_a_secret_is_not_one(line: str) -> None:
 @given(st.text(max_size=60))
 def test_masking_twice_is_masking_once(line: str) -> None:
     assert redact(redact(line)) == redact(line)
+
+
+def test_the_clients_of_every_api_find_their_model() -> None:
+    bases = {"openai": "http://x/openai/v1", "anthropic": "http://x/openai", "gemini": "http://x/openai"}
+    found = env(endpoint=Endpoint(bases=bases, key="for this trial", model="gpt"))
+    assert found["OPENAI_BASE_URL"] == "http://x/openai/v1"
+    assert found["ANTHROPIC_BASE_URL"] == found["GOOGLE_GEMINI_BASE_URL"] == "http://x/openai"
+    assert {found[f"{name}_API_KEY"] for name in ("OPENAI", "ANTHROPIC", "GEMINI")} == {"for this trial"}
+    assert found["BAKEOFF_MODEL"] == "gpt"
+
+
+def test_without_a_model_no_client_is_led_anywhere() -> None:
+    assert not [name for name in env() if name.endswith(("_BASE_URL", "_API_KEY"))]
