@@ -10,10 +10,10 @@ from bakeoff.cli.config import config_option
 from bakeoff.cli.messages import Choice, print_json, say
 from bakeoff.errors import InputError
 
-KINDS = ("tasks", "datasets", "agents", "backends", "executors")
+KINDS = ("tasks", "datasets", "agents", "models", "backends", "executors")
 
 
-@click.command("list", short_help="List tasks, datasets, agents, backends or executors.")
+@click.command("list", short_help="List tasks, datasets, agents, models, backends or executors.")
 @click.argument("kind", type=Choice(KINDS), metavar="|".join(KINDS))
 @click.option("-d", "--dataset", multiple=True, metavar="REF", help="tasks: of these datasets.")
 @click.option("--registry", multiple=True, metavar="FILE", help="A TOML of datasets known by name.")
@@ -43,6 +43,8 @@ def command(
         rows = _tasks(dataset, registry, filters, skip_invalid)
     elif kind == "datasets":
         rows = _datasets(registry)
+    elif kind == "models":
+        rows = _models()
     else:
         rows = _plugins(kind)
         if kind == "agents":
@@ -88,6 +90,22 @@ def _plugins(kind: str) -> list[dict[str, str]]:
         doc: str = plugins.find(kind, name, where="bakeoff list").__doc__ or ""
         rows.append({"name": name, "description": doc.strip().split("\n")[0]})
     return rows
+
+
+def _models() -> list[dict[str, str]]:
+    """Who serves models, where, and by which variable each finds its key; then the other forms of ``-m``."""
+    from bakeoff.gateway.models import CUSTOM
+    from bakeoff.gateway.providers import providers
+
+    rows = [
+        {
+            "name": "any name" if name == CUSTOM else f"{name}/NAME",
+            "address": "--model-base-url URL" if name == CUSTOM else provider.base_url,
+            "key": " or ".join(provider.keys) + (" (if it wants one)" if provider.local else ""),
+        }
+        for name, provider in providers().items()
+    ]
+    return [*rows, {"name": "scripted:FILE", "address": "plays a script, or a folder of them", "key": "none"}]
 
 
 def _agents(built_in: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -31,7 +31,7 @@ COMMANDS = {
     "show": "Show one trial: how it ended, why, and where its files are.",
     "export": "Write what models were asked and answered as ATIF or OpenTelemetry.",
     "import": "Make a fixture of traffic that another tool logged.",
-    "list": "List tasks, datasets, agents, backends or executors.",
+    "list": "List tasks, datasets, agents, models, backends or executors.",
     "new": "Start a task or a dataset of your own from one that passes.",
     "doctor": "Say what works on this machine, what does not, and the remedy.",
 }
