@@ -94,12 +94,13 @@ def test_spans_with_an_error_or_of_other_operations_are_no_turns(tmp_path: Path)
     failed = span(3, [], text("assistant", ""), status={"code": 2})
     named = span(3, [], text("assistant", ""), status={"code": "STATUS_CODE_ERROR"})
     tool = {"name": "execute_tool shell", "attributes": [attribute("gen_ai.operation.name", "execute_tool")]}
+    embedded = {"name": "embeddings m", "attributes": [attribute("gen_ai.operation.name", "embeddings")]}
     other = {"name": "GET /"}
-    found = read(written(tmp_path, [line(first, failed, named, tool, other, second)]))
+    found = read(written(tmp_path, [line(first, failed, named, tool, embedded, other, second)]))
     assert len(found.turns) == 2
     assert found.passed_over == {
         "with the status error": 2,
-        "of the operation execute_tool": 1,
+        "of the operation embeddings": 1,
         "of no GenAI operation": 1,
     }
 
