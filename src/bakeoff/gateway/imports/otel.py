@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bakeoff.errors import InputError
 from bakeoff.gateway.imports.found import Found, Imported, in_order, lines, without_duplicates, wrong
-from bakeoff.gateway.imports.parts import Names, messages_of, tools_of, turn_of
+from bakeoff.gateway.imports.parts import Names, messages_of, system_of, tools_of, turn_of
 from bakeoff.gateway.shapes.base import Ask, Message
 from bakeoff.gateway.shapes.reading import BadShape, count, string
 from bakeoff.records import otel
@@ -117,9 +117,10 @@ def _turn(path: Path, number: int, span: Span, said: dict[str, Json]) -> Importe
 
     names = Names()
     try:
-        instructions = said.get("gen_ai.system_instructions")
-        system = messages_of([{"role": "system", "parts": instructions}], names) if instructions else ()
-        messages: tuple[Message, ...] = (*system, *messages_of(given("gen_ai.input.messages"), names))
+        messages: tuple[Message, ...] = (
+            *system_of(said.get("gen_ai.system_instructions")),
+            *messages_of(given("gen_ai.input.messages"), names),
+        )
         turn = turn_of(given("gen_ai.output.messages"), names, said.get("gen_ai.response.finish_reasons"))
         tools = tools_of(said.get("gen_ai.tool.definitions"))
     except BadShape as error:
