@@ -16,6 +16,7 @@ from bakeoff.errors import InputError
 from bakeoff.gateway.exports.otel import line as exported
 from bakeoff.gateway.imports.otel import read
 from bakeoff.gateway.shapes.neutral import neutral_key
+from bakeoff.records.exchanges import Api
 from recorded import FACTS, Recording, result, shell, system, user
 
 SECOND = 1_000_000_000
@@ -94,12 +95,13 @@ def test_spans_with_an_error_or_of_other_operations_are_no_turns(tmp_path: Path)
     failed = span(3, [], text("assistant", ""), status={"code": 2})
     named = span(3, [], text("assistant", ""), status={"code": "STATUS_CODE_ERROR"})
     tool = {"name": "execute_tool shell", "attributes": [attribute("gen_ai.operation.name", "execute_tool")]}
+    embedded = {"name": "embeddings m", "attributes": [attribute("gen_ai.operation.name", "embeddings")]}
     other = {"name": "GET /"}
-    found = read(written(tmp_path, [line(first, failed, named, tool, other, second)]))
+    found = read(written(tmp_path, [line(first, failed, named, tool, embedded, other, second)]))
     assert len(found.turns) == 2
     assert found.passed_over == {
         "with the status error": 2,
-        "of the operation execute_tool": 1,
+        "of the operation embeddings": 1,
         "of no GenAI operation": 1,
     }
 
@@ -170,6 +172,34 @@ def test_a_trial_that_was_exported_reads_back_as_it_was_said(tmp_path: Path) -> 
         assert turn.turn.usage == answer.usage
     assert (found.agent, found.agent_version, found.task, found.dataset) == ("walker", "1.2", "sums", "made-up")
     assert (found.outcome, found.reward) == ("passed", 1.0)
+
+
+@pytest.mark.parametrize("api", ["openai-chat", "openai-responses", "anthropic-messages", "gemini"])
+def test_what_was_exported_through_any_api_asks_the_same_when_it_is_read_back(tmp_path: Path, api: Api) -> None:
+    recording = Recording()
+    first = [system("Be brief.\n"), system("Know this. "), user("Add up.")]
+    said = recording.ask(first, " Looking.", shell("", "ls"))
+    recording.ask([*said, result("shell", "x "), user("Hurry."), system("Listen.")], "Done.")
+    pairs = [
+        (msgspec.structs.replace(exchange, api=api), msgspec.structs.replace(ask, api=api), turn)
+        for exchange, ask, turn in recording.pairs
+    ]
+    file = tmp_path / "spans.jsonl"
+    file.write_bytes(b"".join(exported(FACTS, pairs)))
+    assert [neutral_key(turn.ask) for turn in read(file).turns] == [neutral_key(ask) for _, ask, _ in pairs]
+
+
+def test_system_texts_that_stand_apart_come_first_as_text_or_as_parts(tmp_path: Path) -> None:
+    parts = json.dumps([{"type": "text", "content": "Be brief."}, {"type": "text", "content": "Be kind."}])
+    for apart, texts in ((parts, ["Be brief.", "Be kind."]), ("Be brief.", ["Be brief."])):
+        made = span(
+            1, [text("user", "Hi.")], text("assistant", "Ho."), attributes={"gen_ai.system_instructions": apart}
+        )
+        (turn,) = read(written(tmp_path, [line(made)])).turns
+        assert [(each.role, each.text) for each in turn.ask.messages] == [
+            *(("system", each) for each in texts),
+            ("user", "Hi."),
+        ]
 
 
 def test_of_several_trials_one_must_be_named(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def _sum(usages: Iterable[Usage]) -> Usage:
 
 def _about(facts: Facts) -> dict[str, Any]:
     about = {
-        "task": facts.task,
+        "task": facts.task or None,
         "dataset": facts.dataset or None,
         "outcome": facts.outcome or None,
         "reward": facts.reward,

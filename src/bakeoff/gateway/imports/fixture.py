@@ -166,7 +166,7 @@ def _provenance(found: Found, about: About, keeper: Keeper, source: str) -> Prov
         verifier_digest=about.verifier_digest,
         prompt_sha256=about.prompt_sha256,
         agent=FixtureAgent(about.agent or found.agent, about.agent_version or found.agent_version),
-        model=about.model or first.ask.model,
+        model=about.model or _model(first),
         provider=first.provider,
         bakeoff=version("bakeoff"),
         captured_at=_stamp(first.started),
@@ -177,6 +177,11 @@ def _provenance(found: Found, about: About, keeper: Keeper, source: str) -> Prov
         raw=False,
         source=source,
     )
+
+
+def _model(turn: Imported) -> str | None:
+    """The model as a run is asked for it."""
+    return f"{turn.provider}/{turn.ask.model}" if turn.provider and turn.ask.model else turn.ask.model
 
 
 def _stamp(nanoseconds: int | None) -> str:

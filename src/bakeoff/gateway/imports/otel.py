@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bakeoff.errors import InputError
 from bakeoff.gateway.imports.found import Found, Imported, in_order, lines, without_duplicates, wrong
-from bakeoff.gateway.imports.parts import Names, messages_of, tools_of, turn_of
+from bakeoff.gateway.imports.parts import Names, messages_of, system_of, tools_of, turn_of
 from bakeoff.gateway.shapes.base import Ask, Message
 from bakeoff.gateway.shapes.reading import BadShape, count, string
 from bakeoff.records import otel
@@ -19,6 +19,9 @@ from bakeoff.records.results import Usage
 
 TURNS = ("chat", "generate_content", "text_completion")
 """The operations that are turns of a conversation."""
+
+BESIDE = ("execute_tool", "invoke_agent", "create_agent", "invoke_workflow")
+"""The operations around them, which say nothing that the turns do not."""
 
 _PROVIDERS = {"gcp.gemini": "google", "gcp.gen_ai": "google", "gemini": "google"}
 
@@ -34,7 +37,7 @@ class _Trial(Struct, frozen=True):
 def read(path: Path, trace: str = "") -> Found:
     """The turns of a log, in the order of their requests; of the trace of that id alone, if one is named.
 
-    Spans with the status error and those of other operations are no turns, and are counted. Raises InputError, with file and line,
+    Calls with the status error and those of other kinds are no turns, and are counted. Raises InputError, with file and line,
     for what is no such line and for a call without its messages; and where several trials stand in the file and none is named.
     """
     turns: list[Imported] = []
@@ -48,6 +51,8 @@ def read(path: Path, trace: str = "") -> Found:
                 passed_over["of other traces"] += 1
             elif operation == "invoke_agent" and not span.parent_span_id:
                 trials.append(_Trial(span.trace_id, said, _scores(span)))
+            elif operation in BESIDE:
+                continue
             elif operation not in TURNS and not (operation is None and "gen_ai.output.messages" in said):
                 passed_over[f"of the operation {operation}" if operation else "of no GenAI operation"] += 1
             elif span.status.code in (otel.ERROR, "STATUS_CODE_ERROR"):
@@ -112,9 +117,10 @@ def _turn(path: Path, number: int, span: Span, said: dict[str, Json]) -> Importe
 
     names = Names()
     try:
-        instructions = said.get("gen_ai.system_instructions")
-        system = messages_of([{"role": "system", "parts": instructions}], names) if instructions else ()
-        messages: tuple[Message, ...] = (*system, *messages_of(given("gen_ai.input.messages"), names))
+        messages: tuple[Message, ...] = (
+            *system_of(said.get("gen_ai.system_instructions")),
+            *messages_of(given("gen_ai.input.messages"), names),
+        )
         turn = turn_of(given("gen_ai.output.messages"), names, said.get("gen_ai.response.finish_reasons"))
         tools = tools_of(said.get("gen_ai.tool.definitions"))
     except BadShape as error:

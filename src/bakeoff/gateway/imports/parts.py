@@ -29,26 +29,41 @@ class Names:
 
     def __init__(self) -> None:
         self._count = 0
-        self._waiting: list[str] = []
+        self._waiting: list[tuple[str, str]] = []
 
-    def call(self, ident: str) -> str:
+    def call(self, ident: str, tool: str) -> str:
         self._count += 1
         name = ident or f"call_{self._count}"
-        self._waiting.append(name)
+        self._waiting.append((name, tool))
         return name
 
     def result(self, ident: str) -> str | None:
-        """The call that a result is of: the one it names, else the first that has none yet."""
-        if ident:
-            if ident in self._waiting:
-                self._waiting.remove(ident)
-            return ident
-        return self._waiting.pop(0) if self._waiting else None
+        """The call that a result is of: the one whose id or tool it names; where it names none, the first that has no result yet."""
+        named = [each for each in self._waiting if each[0] == ident] or [
+            each for each in self._waiting if each[1] == ident
+        ]
+        found = next(iter(named if ident else self._waiting), None)
+        if found is None:
+            return ident or None
+        self._waiting.remove(found)
+        return found[0]
 
 
 def messages_of(value: object, names: Names) -> tuple[Message, ...]:
     """The messages of an attribute, as JSON text or as a structure. Raises BadShape."""
     return merged(message for raw in _array(value) for message in _messages(table(raw), names))
+
+
+def system_of(value: object) -> tuple[Message, ...]:
+    """The system texts of an attribute, a message each: parts as JSON text or as a structure, or plain text."""
+    if not value:
+        return ()
+    try:
+        parts = _array(value)
+    except BadShape:
+        parts = [value]
+    texts = (part if isinstance(part, str) else string(table(part).get("content")) for part in parts)
+    return tuple(Message("system", text=text) for text in texts if text)
 
 
 def turn_of(value: object, names: Names, reasons: object) -> Callable[..., Turn]:
@@ -101,7 +116,8 @@ def _messages(raw: dict[str, Any], names: Names) -> list[Message]:
         kind, content = string(part.get("type")), part.get("content", part.get("text"))
         if kind == "tool_call":
             arguments = arguments_text(part.get("arguments"))
-            calls.append(Call(names.call(string(part.get("id"))), string(part.get("name")), arguments))
+            tool = string(part.get("name"))
+            calls.append(Call(names.call(string(part.get("id")), tool), tool, arguments))
         elif kind == "tool_call_response":
             given = part.get("response", part.get("result"))
             text = given if isinstance(given, str) else "" if given is None else dump(given)
