@@ -15,6 +15,8 @@ import msgspec
 from bakeoff.agents.contract import named
 from bakeoff.agents.registry import make_agent
 from bakeoff.errors import InputError, InputErrors
+from bakeoff.gateway.models import parse_model, script_digest
+from bakeoff.gateway.providers import providers
 from bakeoff.records.job import (
     HostFacts,
     InvalidRecord,
@@ -24,6 +26,7 @@ from bakeoff.records.job import (
     PlannedTrial,
     RunRequest,
 )
+from bakeoff.records.provenance import read_provenance
 from bakeoff.records.times import now
 from bakeoff.tasks.datasets import Filters, load_dataset, select
 from bakeoff.tasks.model import Dataset, Task, slug
@@ -217,27 +220,19 @@ def check_lock(job: JobRecord, selection: Selection, where: str) -> None:
         if task is None:
             findings.append(InputError("the task is gone since the job was planned", where=where, field=ref))
         elif lock_task(task) != locked:
-            findings.append(
-                InputError(
-                    "the task changed since the job was planned",
-                    where=where,
-                    field=ref,
-                    found=task.digest[:12],
-                    wanted=locked.digest[:12],
-                )
-            )
+            findings.append(_changed("the task", where, ref, task.digest, locked.digest))
     for name, config in job.configs.items():
-        found = make_agent(config.agent).digest
-        if found != config.digest:
-            findings.append(
-                InputError(
-                    "the agent changed since the job was planned",
-                    where=where,
-                    field=name,
-                    found=found[:12],
-                    wanted=config.digest[:12],
-                )
-            )
+        for what, found, wanted in (
+            ("agent", make_agent(config.agent).digest, config.digest),
+            ("script", _script(config, job.request), config.model_digest),
+        ):
+            if found != wanted:
+                findings.append(_changed(f"the {what}", where, name, found, wanted))
+    for folder, wanted in job.fixtures.items():
+        provenance = read_provenance(Path(folder))
+        found = provenance.sha256 if provenance is not None else ""
+        if found != wanted:
+            findings.append(_changed("the fixture", where, folder, found, wanted))
     if not findings and not _is_its_own(job, selection):
         findings.append(
             InputError(
@@ -251,6 +246,22 @@ def check_lock(job: JobRecord, selection: Selection, where: str) -> None:
         raise InputErrors(
             findings, hint="Put back what the job was planned with, or start a new job with `bakeoff run`."
         )
+
+
+def _changed(what: str, where: str, field: str, found: str, wanted: str) -> InputError:
+    return InputError(
+        f"{what} changed since the job was planned",
+        where=where,
+        field=field,
+        found=found[:19] or "nothing",
+        wanted=wanted[:19],
+    )
+
+
+def _script(config: LockedConfig, request: RunRequest) -> str:
+    if config.model is None:
+        return ""
+    return script_digest(parse_model(config.model, providers(), base_url=request.model_base_url))
 
 
 def _is_its_own(job: JobRecord, selection: Selection) -> bool:
