@@ -15,7 +15,10 @@ from bakeoff.cli.main import COMMANDS, bakeoff
 from bakeoff.records.atif import Trajectory
 from bakeoff.records.checks import CheckReport, DatasetEvidence, DatasetLock
 from bakeoff.records.egress import EgressRecord
+from bakeoff.records.exchanges import Exchange, Provenance
+from bakeoff.records.fixture_files import Refusal
 from bakeoff.records.job import JobRecord
+from bakeoff.records.leaks import LeakReport
 from bakeoff.records.litellm import LiteLLMLine
 from bakeoff.records.otel import TraceRequest
 from bakeoff.records.results import TrialResult
@@ -48,6 +51,10 @@ RECORDS: dict[str, tuple[str, Any]] = {
     "dataset-lock": ("`dataset.lock.json`", DatasetLock),
     "trajectory": ("`trajectory.json` of a trial, `bakeoff export --to atif`", Trajectory),
     "otel-line": ("A line of `bakeoff export --to otel`, and of what `bakeoff import --from otel` reads", TraceRequest),
+    "exchange": ("A line of a fixture's `exchanges.jsonl`", Exchange),
+    "provenance": ("`provenance.json` of a fixture", Provenance),
+    "refused": ("`refused.json` of a recording that was not kept", Refusal),
+    "leak-check": ("`bakeoff leak-check --format json`", LeakReport),
     "litellm-line": ("A line of what `bakeoff import --from litellm` reads", LiteLLMLine),
 }
 

@@ -82,13 +82,13 @@ class Keeper:
         self._lines, self._pending = [], 0
 
     def finish(self) -> None:
-        """Everything to the disk; or, where a secret is left that was not replaced, nothing but why."""
+        """Everything to the disk; or, where a secret is left that was not replaced, nothing but why. Without requests there is no file."""
         if self.refused:
             self._refuse()
             return
         self.flush()
         if self._descriptor < 0:
-            self.open()
+            return
         os.fdatasync(self._descriptor)
         for file in self.blobs.files:
             _sync(file)
