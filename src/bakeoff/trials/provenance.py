@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,8 +39,12 @@ def provenance_of(
     provider: str,
     roots: Mapping[str, str],
     fixture: Provenance | None,
+    clean: Callable[[str], str],
 ) -> Provenance:
-    """``fixture`` is what was replayed, where that is so: the recording of a replay is made of it."""
+    """``fixture`` is what was replayed, where that is so: the recording of a replay is made of it.
+
+    ``clean`` takes secrets out of a text: a key in a command line makes a recording that cannot be run again, and tells nobody the key.
+    """
     agent = spec.config.agent
     return Provenance(
         sha256=recorded.digest,
@@ -55,13 +59,13 @@ def provenance_of(
             name=agent.name,
             version=result.config.agent_version,
             digest=spec.config.digest,
-            command=agent.command,
+            command=None if agent.command is None else clean(agent.command),
             where=agent.where,
             files=agent.files,
-            options=agent.options,
+            options={name: clean(value) for name, value in agent.options.items()},
         ),
         model=result.config.model,
-        model_options=spec.settings.model_options,
+        model_options={name: clean(value) for name, value in spec.settings.model_options.items()},
         provider=provider,
         bakeoff=version("bakeoff"),
         image_digest=result.digests.image,

@@ -217,5 +217,6 @@ class TrialTraffic:
             provider=self._answering.provider,
             roots=self._roots,
             fixture=fixture.provenance if fixture else None,
+            clean=self._sources.secrets.text,
         )
         write_beside(self._folder, result, provenance)
