@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bakeoff import plugins
-from bakeoff.agents.registry import make_agent, prepare_agents
+from bakeoff.agents.registry import absolute_agent, make_agent, prepare_agents
 from bakeoff.errors import InputError
 from bakeoff.executors.base import Executor, Listener
 from bakeoff.executors.job import JobEnd, Silent, missing_trials, run_job, until_stopped
@@ -31,7 +31,7 @@ from bakeoff.tasks.datasets import Filters, load_dataset
 from bakeoff.tasks.model import Task
 from bakeoff.trials.bench import Bench
 from bakeoff.trials.environment import effective_environment, one_id_note
-from bakeoff.trials.models import check_models
+from bakeoff.trials.models import check_keys, check_settings
 from bakeoff.trials.plan import (
     Selection,
     check_lock,
@@ -100,7 +100,8 @@ async def resume(
     job = read_job(folder)
     check_machine(job.request)
     await _install((config.agent for config in job.configs.values()), listener or Silent())
-    check_models(job.request, job.configs)
+    check_settings(job.request, job.configs, job.tasks)
+    check_keys(job.request, job.configs)
     with JobLock(folder):
         selection = select_tasks(job.request)
         check_lock(job, selection, str(folder))
@@ -172,7 +173,7 @@ async def _prepared(request: RunRequest, name: str | None, listener: Listener) -
 
         await _install((agent_request(one.provenance) for one in find_recorded(request.replay)), listener)
     job, selection = _planned(request, name)
-    check_models(job.request, job.configs)
+    check_keys(job.request, job.configs)
     agents = [config.agent for config in job.configs.values()]
     await _install(agents, listener)
     if any(make_agent(config.agent).digest != config.digest for config in job.configs.values()):
@@ -199,7 +200,9 @@ def _planned(request: RunRequest, name: str | None) -> tuple[JobRecord, Selectio
     absolute = msgspec.structs.replace(
         request,
         agents=tuple(
-            msgspec.structs.replace(agent, files=tuple(os.path.abspath(path) for path in agent.files))
+            msgspec.structs.replace(
+                agent, name=absolute_agent(agent), files=tuple(os.path.abspath(path) for path in agent.files)
+            )
             for agent in request.agents
         ),
         models=tuple(absolute_model(model) for model in request.models),
@@ -210,7 +213,9 @@ def _planned(request: RunRequest, name: str | None) -> tuple[JobRecord, Selectio
         registry=tuple(os.path.abspath(path) for path in request.registry),
         concurrency=request.concurrency or len(os.sched_getaffinity(0)),
     )
-    return make_job(absolute, selection, name=name or default_name(request)), selection
+    job = make_job(absolute, selection, name=name or default_name(request))
+    check_settings(job.request, job.configs, job.tasks)
+    return job, selection
 
 
 async def check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Protocol, cast
@@ -56,6 +57,12 @@ def prepare_agents(requests: Iterable[AgentRequest], note: Callable[[str], None]
     for request in requests:
         if request.command is None and isinstance(agent := make_agent(request), InstalledAgent):
             agent.prepare(note)
+
+
+def absolute_agent(request: AgentRequest) -> str:
+    """The name that is asked for, made absolute where it is the path of a TOML file."""
+    name = request.name
+    return os.path.abspath(name) if request.command is None and catalog.is_path(name) else name
 
 
 def agent_names() -> list[str]:

@@ -88,7 +88,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
 
 
 class FixtureAgent(Struct, frozen=True):
-    """The agent that was recorded. ``request`` fields are those of an ``AgentRequest``: what makes the same agent again."""
+    """The agent that was recorded, with what makes the same agent again. ``definition`` is its TOML file, where it was named by that."""
 
     name: str
     version: str = ""
@@ -97,6 +97,7 @@ class FixtureAgent(Struct, frozen=True):
     where: Literal["sandbox", "host"] = "sandbox"
     files: tuple[str, ...] = ()
     options: dict[str, str] = {}
+    definition: str = ""
 
 
 class Provenance(Struct, frozen=True, kw_only=True):

@@ -42,17 +42,26 @@ _MAX_FOLDERS = 200_000
 class Fixture:
     """A fixture that was read. ``sha256`` is the digest of its lines as they are; ``provenance`` is None where there is none.
 
-    Bodies are read when they are asked for.
+    Bodies are read when they are asked for. With ``as_edited`` those that somebody has changed by hand are read as they are now.
     """
 
     def __init__(
-        self, folder: Path, file: Path, provenance: Provenance | None, exchanges: tuple[Exchange, ...], sha256: str
+        self,
+        folder: Path,
+        file: Path,
+        provenance: Provenance | None,
+        exchanges: tuple[Exchange, ...],
+        sha256: str,
+        *,
+        as_edited: bool = False,
     ) -> None:
         self.folder = folder
         self.file = file
         self.provenance = provenance
         self.exchanges = exchanges
         self.sha256 = sha256
+        self._as_edited = as_edited
+        self._edited = False
         self._places: dict[str, tuple[int, Side]] = {}
         self._numbers = {exchange.seq: number for number, exchange in enumerate(exchanges)}
         self._cache: OrderedDict[str, bytes] = OrderedDict()
@@ -63,11 +72,14 @@ class Fixture:
 
     @property
     def modified(self) -> bool:
-        """The lines are not those that the provenance speaks of: the fixture was edited."""
-        return self.provenance is not None and self.provenance.sha256 != self.sha256
+        """The fixture was edited: the lines are not those that the provenance speaks of, or a body that was read is another."""
+        return self._edited or (self.provenance is not None and self.provenance.sha256 != self.sha256)
 
     def body(self, exchange: Exchange, side: Side) -> bytes:
-        """The exact bytes of a request or a response of this fixture. Raises InputError where they cannot be had, or are others."""
+        """The exact bytes of a request or a response of this fixture.
+
+        Raises InputError where they cannot be had, and (but for ``as_edited``) where they are not those that were recorded.
+        """
         return self._resolve(self._numbers[exchange.seq], side)
 
     def verify(self) -> Iterator[InputError]:
@@ -118,6 +130,9 @@ class Fixture:
         if blob.delta is not None:
             assert base is not None
             prefix, suffix = blob.delta.prefix, blob.delta.suffix
+            if self._as_edited:  # the base may have been made shorter
+                prefix = min(max(prefix, 0), len(base))
+                suffix = min(max(suffix, 0), len(base) - prefix)
             if prefix < 0 or suffix < 0 or prefix + suffix > len(base):
                 raise self._wrong(
                     place,
@@ -127,9 +142,12 @@ class Fixture:
                     wanted=f"together at most the {len(base)} bytes of the base",
                 )
             data = base[:prefix] + data + base[len(base) - suffix :]
+        found = hashlib.sha256(data).hexdigest()
+        if self._as_edited:
+            self._edited |= found != blob.sha256
+            return data
         if len(data) != blob.size:
             raise self._wrong(place, "size", "is not that of the bytes", found=str(blob.size), wanted=str(len(data)))
-        found = hashlib.sha256(data).hexdigest()
         if found != blob.sha256:
             raise self._wrong(
                 place, "sha256", "the bytes are not those that were recorded", found=found, wanted=blob.sha256[:80]
@@ -208,8 +226,11 @@ def _blob(exchange: Exchange, side: Side) -> Blob:
     return exchange.request if side == "request" else exchange.response
 
 
-def read_fixture(folder: Path) -> Fixture:
-    """The fixture in a folder. Raises InputError, with file and line, where it cannot be read or holds nonsense."""
+def read_fixture(folder: Path, *, as_edited: bool = False) -> Fixture:
+    """The fixture in a folder. ``as_edited``: bodies that were changed by hand are read as they are now (``Fixture.modified`` says so).
+
+    Raises InputError, with file and line, where it cannot be read or holds nonsense.
+    """
     path = exchanges_file(folder)
     provenance = read_provenance(folder)
     exchanges: list[Exchange] = []
@@ -217,7 +238,7 @@ def read_fixture(folder: Path) -> Fixture:
     for line, exchange in read_exchanges(path):
         sha256.update(line)
         exchanges.append(exchange)
-    return Fixture(folder, path, provenance, tuple(exchanges), sha256.hexdigest())
+    return Fixture(folder, path, provenance, tuple(exchanges), sha256.hexdigest(), as_edited=as_edited)
 
 
 def find_fixtures(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from bakeoff.agents.installed.command import HOMES_DIR
 from bakeoff.errors import SandboxError
 from bakeoff.files.atomic import write_json
 from bakeoff.files.tar import TarError
@@ -55,11 +56,16 @@ async def _collect(sandbox: Sandbox, artifact: Artifact, folder: Path) -> bool:
 
 
 async def list_changes(sandbox: Sandbox, path: Path) -> bool:
-    """Write what the agent changed to ``path``; False where the list had to be cut: too many paths, or folders too deep."""
+    """Write what the agent changed to ``path``; False where the list had to be cut: too many paths, or folders too deep.
+
+    The home of an installed agent is left out: what stands there is the agent's own, not its work.
+    """
     changes: list[ChangeRecord] = []
     complete = True
     try:
         async for change in sandbox.changes():
+            if change.path == HOMES_DIR or change.path.startswith(f"{HOMES_DIR}/"):
+                continue
             if len(changes) == sizes.CHANGES_LIMIT:
                 complete = False
                 break

@@ -52,9 +52,17 @@ def lock_config(
     options: Mapping[str, str],
     base_url: str | None = None,
 ) -> LockedConfig:
-    """``model`` is as ``-m`` has it. ``label`` is how the model of a recording was called, which nothing is asked of now."""
+    """``model`` is as ``-m`` has it; an agent that cannot do without one has its default where none is given, if it has one.
+    ``label`` is how the model of a recording was called, which nothing is asked of now. Raises InputError.
+    """
     agent = make_agent(request)
     digest = ""
+    if model is None and label is None and agent.needs.model:
+        model = agent.needs.default_model or None
+        if model is None:
+            raise InputError(
+                f"{agent.name} needs a model", where="--agent", wanted="-m PROVIDER/MODEL, or -m scripted:FILE"
+            )
     if model is not None:
         ref = parse_model(model, providers(), base_url=base_url)
         label, digest = ref.label, script_digest(ref)

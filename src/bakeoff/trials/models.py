@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,10 +12,11 @@ from msgspec import Struct
 from bakeoff.errors import InputError
 from bakeoff.gateway import budgets, options
 from bakeoff.gateway.keys import find_key
-from bakeoff.gateway.models import CUSTOM, parse_model
+from bakeoff.gateway.models import CUSTOM, ModelRef, parse_model
 from bakeoff.gateway.policy import Policy
 from bakeoff.gateway.prices import prices
 from bakeoff.gateway.providers import Provider, base_url, provider, providers
+from bakeoff.gateway.scripted.source import check_scripts
 from bakeoff.records.job import LockedConfig, RunRequest
 
 MAP = "map."
@@ -42,17 +43,33 @@ def model_settings(given: Mapping[str, str]) -> ModelSettings:
     return ModelSettings(options.parse(own), Policy(web_search=search == "on"), names)
 
 
-def check_models(request: RunRequest, configs: Mapping[str, LockedConfig]) -> None:
-    """What a request says of models holds together, and every provider that will be asked has its key. Raises InputError."""
+def check_settings(request: RunRequest, configs: Mapping[str, LockedConfig], tasks: Collection[str]) -> None:
+    """What a request says of models holds together, and scripts have something for each of ``tasks`` (refs). Raises InputError.
+
+    No key is looked for: see ``check_keys``.
+    """
     model_settings(request.model_options)
     spending = budgets.parse(request.budgets)
-    known, table = providers(), prices()
-    for model in sorted({config.model for config in configs.values() if config.model is not None}):
-        ref = parse_model(model, known, base_url=request.model_base_url)
-        if ref.kind == "provider":
-            found = provider_of(ref.provider, known, request.model_base_url)
-            find_key(found, os.environ, Path.cwd())
+    table = prices()
+    for ref in _models(request, configs):
+        if ref.kind == "scripted":
+            check_scripts(Path(ref.path), tasks)
+        else:
             budgets.check_price(spending, ref.provider, ref.name, table)
+
+
+def check_keys(request: RunRequest, configs: Mapping[str, LockedConfig]) -> None:
+    """Every provider that will be asked has its key. Raises InputError."""
+    known = providers()
+    for ref in _models(request, configs):
+        if ref.kind == "provider":
+            find_key(provider_of(ref.provider, known, request.model_base_url), os.environ, Path.cwd())
+
+
+def _models(request: RunRequest, configs: Mapping[str, LockedConfig]) -> list[ModelRef]:
+    models = sorted({config.model for config in configs.values() if config.model is not None})
+    known = providers()
+    return [parse_model(model, known, base_url=request.model_base_url) for model in models]
 
 
 def provider_of(name: str, known: Mapping[str, Provider], given: str | None) -> Provider:

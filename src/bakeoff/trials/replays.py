@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from bakeoff.errors import InputError, InputErrors, nearest
+from bakeoff.gateway.replay.declared import volatile_for
 from bakeoff.gateway.replay.suits import Wanted, check_suits
 from bakeoff.records.exchanges import Provenance
 from bakeoff.records.fixtures import find_fixtures
@@ -78,7 +79,11 @@ def agent_request(provenance: Provenance) -> AgentRequest:
     """What makes the recorded agent again."""
     agent = provenance.agent
     return AgentRequest(
-        name=agent.name, command=agent.command, where=agent.where, files=agent.files, options=agent.options
+        name=agent.definition or agent.name,
+        command=agent.command,
+        where=agent.where,
+        files=agent.files,
+        options=agent.options,
     )
 
 
@@ -102,13 +107,28 @@ def plan_replays(
         configs.setdefault(slug, config)
         groups.setdefault((one.ref, slug), []).append(one)
         try:
-            check_suits(one.folder, one.provenance, _wanted(one.provenance, tasks[one.ref], config, request))
+            notes_of(one, tasks[one.ref], config, request)
         except InputError as error:
             findings.append(error)
     if findings:
         raise InputErrors(findings, hint="Record a new fixture, or replay with what this one was recorded with.")
     trials = tuple(_trials(job_id, request, tasks, groups))
     return configs, trials, {one.folder: one.provenance.sha256 for one in chosen}
+
+
+def notes_of(recorded: Recorded, task: Task, config: LockedConfig, request: RunRequest) -> tuple[str, ...]:
+    """What about a replay is not as it was recorded, and may be so. Raises InputErrors for what may not."""
+    provenance = recorded.provenance
+    notes = check_suits(recorded.folder, provenance, _wanted(provenance, task, config, request))
+    agent = provenance.agent
+    data = volatile_for(agent.name, agent.version)
+    if data.covers(agent.version):
+        return notes
+    known = ", ".join(data.versions)
+    return (
+        *notes,
+        f"what differs between runs of {agent.name} is known of {known}, not of {agent.version or 'this one'}",
+    )
 
 
 def _trials(
@@ -178,9 +198,12 @@ def replay_request(
 
 
 def _asked_for(provenance: Provenance, request: RunRequest) -> bool:
-    agents = [agent.name for agent in request.agents]
     by_model = not request.models or request.until is not None or provenance.model in request.models
-    return by_model and (not agents or provenance.agent.name in agents)
+    return by_model and (not request.agents or any(_is(agent, provenance) for agent in request.agents))
+
+
+def _is(agent: AgentRequest, provenance: Provenance) -> bool:
+    return agent.name in (provenance.agent.name, provenance.agent.definition)
 
 
 def _wanted(provenance: Provenance, task: Task, config: LockedConfig, request: RunRequest) -> Wanted:
@@ -199,7 +222,7 @@ def _wanted(provenance: Provenance, task: Task, config: LockedConfig, request: R
 
 
 def _config(provenance: Provenance, request: RunRequest) -> LockedConfig:
-    own = next((agent for agent in request.agents if agent.name == provenance.agent.name), None)
+    own = next((agent for agent in request.agents if _is(agent, provenance)), None)
     model = request.models[0] if request.until is not None and request.models else None
     return lock_config(
         own or agent_request(provenance),
@@ -217,7 +240,7 @@ def _check_names(
     where = f"--replay {request.replay}"
     agents = sorted({one.provenance.agent.name for one in recorded})
     for agent in request.agents:
-        if agent.name not in agents:
+        if not any(_is(agent, one.provenance) for one in recorded):
             raise InputError(
                 "no fixture of this agent",
                 where=where,

@@ -33,17 +33,22 @@ from bakeoff.records.fixtures import Fixture, read_fixture
 from bakeoff.records.job import RunRequest
 from bakeoff.tasks.model import Task
 from bakeoff.trials.models import model_settings, provider_of
+from bakeoff.trials.replays import Recorded, notes_of
 from bakeoff.trials.spec import TrialSpec
 
 
 class Answering(Struct, frozen=True):
-    """Who answers one trial, and as whom. ``replay`` is set where a fixture has a part in it."""
+    """Who answers one trial, and as whom. ``replay`` is set where a fixture has a part in it.
+
+    ``notes`` tell what about that is not as it was recorded.
+    """
 
     source: Source
     provider: str
     model: str
     replay: Replay | Until | None = None
     fixture: Fixture | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Sources:
@@ -95,7 +100,7 @@ class Sources:
         """Who answers a trial; None for one without a model. Raises InputError where a fixture or script cannot be read."""
         await self.gateway()
         if spec.trial.fixture is not None:
-            return await self._replaying(spec, Path(spec.trial.fixture), roots, waits)
+            return await self._replaying(spec, task, Path(spec.trial.fixture), roots, waits)
         if spec.config.model is None:
             return None
         ref = self._parse(spec.config.model)
@@ -113,10 +118,13 @@ class Sources:
         assert self._client is not None
         return Upstream(self._client, spec.trial.run_id, models=names, options=self.settings.options, waits=waits)
 
-    async def _replaying(self, spec: TrialSpec, folder: Path, roots: Mapping[str, str], waits: Waits) -> Answering:
-        fixture = await asyncio.to_thread(read_fixture, folder)
+    async def _replaying(
+        self, spec: TrialSpec, task: Task, folder: Path, roots: Mapping[str, str], waits: Waits
+    ) -> Answering:
+        fixture = await asyncio.to_thread(lambda: read_fixture(folder, as_edited=True))
         provenance = fixture.provenance
         assert provenance is not None  # the plan has read it
+        notes = notes_of(Recorded(str(folder), provenance), task, spec.config, self._request)
         secrets = self.secrets
         replay = await asyncio.to_thread(
             lambda: Replay.open(
@@ -130,10 +138,10 @@ class Sources:
         )
         model = asked_name(provenance.model or "", provenance.provider)
         if self._request.until is None or spec.config.model is None:
-            return Answering(replay, provenance.provider, model, replay, fixture)
+            return Answering(replay, provenance.provider, model, replay, fixture, notes)
         live = self._live(spec, provenance, waits)
         until = Until(replay, live, self._request.until)
-        return Answering(until, provenance.provider, model, until, fixture)
+        return Answering(until, provenance.provider, model, until, fixture, notes)
 
     def _live(self, spec: TrialSpec, provenance: Provenance, waits: Waits) -> Source:
         """The model that goes on after a recording: the agent goes on asking the recorded one's provider for the recorded name."""

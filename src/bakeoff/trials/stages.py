@@ -176,10 +176,18 @@ class Stage:
             self.task,
             self.folder,
             self.recorder,
-            workdir=self.live.workdir,
+            places=self._places(),
             isolated=self.bench.backend.name != "process",
         )
         return await stack.enter_async_context(opened)
+
+    def _places(self) -> dict[str, str]:
+        """What the agent sees that differs from trial to trial, by name."""
+        if self.agent.needs.where == "host":
+            packet, artifacts = str(self.folder / "task_packet"), str(self.folder / "artifacts")
+            return {"workdir": self.live.workdir, "trial": str(self.folder), "packet": packet, "artifacts": artifacts}
+        home = self.base_env(self.environment.network)["HOME"]
+        return {"workdir": self.live.workdir, "home": home, "packet": PACKET_DIR, "artifacts": ARTIFACTS_DIR}
 
     async def run_step(self, step: Step, *, first: bool, final: bool) -> StepEnd:
         """Set up, run the agent, freeze, collect and verify one step.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from socket import socket
@@ -25,7 +25,7 @@ from bakeoff.records.outcomes import Flag
 from bakeoff.records.replayed import TrialReplay
 from bakeoff.records.results import TrialResult, Usage
 from bakeoff.sandboxes.base import Sandbox
-from bakeoff.tasks.model import ARTIFACTS_DIR, PACKET_DIR, Task
+from bakeoff.tasks.model import Task
 from bakeoff.trials.provenance import FIXTURE, provenance_of, write_beside
 from bakeoff.trials.recorder import Recorder
 from bakeoff.trials.spec import TrialSpec
@@ -54,9 +54,18 @@ class JobTraffic:
 
     @asynccontextmanager
     async def open(
-        self, spec: TrialSpec, task: Task, folder: Path, recorder: Recorder, *, workdir: str, isolated: bool
+        self,
+        spec: TrialSpec,
+        task: Task,
+        folder: Path,
+        recorder: Recorder,
+        *,
+        places: Mapping[str, str],
+        isolated: bool,
     ) -> AsyncGenerator[TrialTraffic | None]:
         """The traffic of one try, which ends with the context; None where nobody would answer.
+
+        ``places`` are folders that the agent sees and that differ from trial to trial, by name.
 
         Raises InputError where the trial's fixture or script cannot be read.
         """
@@ -65,13 +74,7 @@ class JobTraffic:
 
             self._sources = Sources(self._request)
         sources = self._sources
-        roots = {
-            "workdir": workdir,
-            "packet": PACKET_DIR,
-            "artifacts": ARTIFACTS_DIR,
-            "run_id": spec.trial.run_id,
-            "address": f"127.0.0.1:{PORT}",
-        }
+        roots = {**places, "run_id": spec.trial.run_id, "address": f"127.0.0.1:{PORT}"}
         waits = Waits()
         answering = await sources.answering(spec, task, roots, waits)
         if answering is None:
@@ -204,7 +207,7 @@ class TrialTraffic:
                 modified=fixture.modified,
                 recorded_outcome=fixture.provenance.outcome,
                 recorded_reward=fixture.provenance.reward,
-                report=msgspec.structs.replace(report, fixture=str(fixture.folder)),
+                report=msgspec.structs.replace(report, fixture=str(fixture.folder), notes=self._answering.notes),
             )
             write_json(self._folder / REPLAY, record)
         if end.recorded is None or end.recorded.refused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -51,11 +51,7 @@ class Scripted(Source):
 
         ``task`` is the task's name, with ``@case`` if it has one. Raises InputError for what is not there or wrong.
         """
-        file = _pick(path, task) if path.is_dir() else path
-        if file.suffix not in _KINDS:
-            raise InputError(
-                "not a script", where=str(file), found=file.suffix, wanted="a file .toml or .py, or a folder"
-            )
+        file = _file(path, task)
         data = _read(file)
         digest = hashlib.sha256(data).hexdigest()
         if file.suffix == ".py":
@@ -93,6 +89,21 @@ class Scripted(Source):
             raise Refused(400, "script_error", f"the script {self.path.name} fails: {error}", final=True) from None
 
 
+def check_scripts(path: Path, tasks: Iterable[str]) -> None:
+    """Whether there is a sound script for every task. Each file is read once. Raises InputError as ``Scripted.load`` does."""
+    tables: dict[Path, script.ScriptFile | None] = {}
+    for task in tasks:
+        file = _file(path, task)
+        if file not in tables:
+            data = _read(file)
+            if file.suffix == ".py":
+                program.load(data, str(file))
+            tables[file] = script.parse(data, str(file)) if file.suffix == ".toml" else None
+        table = tables[file]
+        if table is not None:
+            script.for_task(table, task, str(file))
+
+
 def _program(data: bytes, file: Path, task: str) -> Callable[[Ask], play.Played]:
     where = str(file)
     reply = program.load(data, where)
@@ -104,6 +115,14 @@ def _program(data: bytes, file: Path, task: str) -> Callable[[Ask], play.Played]
         return program.play(reply, question, where, file.stem)
 
     return answer
+
+
+def _file(path: Path, task: str) -> Path:
+    """The file of a script for a task, where ``path`` is that file or a folder of them."""
+    file = _pick(path, task) if path.is_dir() else path
+    if file.suffix not in _KINDS:
+        raise InputError("not a script", where=str(file), found=file.suffix, wanted="a file .toml or .py, or a folder")
+    return file
 
 
 def _pick(folder: Path, task: str) -> Path:
