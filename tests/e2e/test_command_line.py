@@ -16,34 +16,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bakeoff.cli.main import main
+from calling import Call
 
 MakeTask = Callable[..., Path]
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "schemas"
-
-
-class Said:
-    """What one call printed and returned."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code = code
-        self.out = out
-        self.err = err
-
-
-Call = Callable[..., Said]
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: str | Path) -> Said:
-        code = main([str(arg) for arg in args])
-        said = capfd.readouterr()
-        return Said(code, said.out, said.err)
-
-    return run
 
 
 def test_an_oracle_passes_nothing_fails_and_a_gate_is_asked_for(call: Call, make_task: MakeTask) -> None:

@@ -118,7 +118,7 @@ def lines(report: ReplayedJob) -> list[str]:
     said: list[str] = []
     for trial in report.trials:
         said.append(_line(trial))
-        if trial.detail and not trial.same:
+        if trial.detail and not trial.same and trial.detail != trial.difference.partition("\n")[0]:
             said.append(f"    {trial.detail}")
         said += [f"    {line}" for line in trial.difference.splitlines()]
     same = sum(trial.same for trial in report.trials)

@@ -30,6 +30,8 @@ def command(trial: str, out: str, as_json: bool) -> int:
             say("")
         for name, value in facts(job, result):
             say(f"{name:<10} {value}")
+        for line in difference(job, result):
+            say(f"           {line}")
     return 0
 
 
@@ -60,6 +62,16 @@ def facts(job: Path, result: TrialResult) -> list[tuple[str, str]]:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
     rows += [("", f"{path.relative_to(folder)} {path.stat().st_size} bytes") for path in files if path.stat().st_size]
     return [(name, printable(value)) for name, value in rows if value]
+
+
+def difference(job: Path, result: TrialResult) -> list[str]:
+    """Where a trial's first request that had not been recorded differs from what was, as lines."""
+    from bakeoff.reports.layout import printable
+    from bakeoff.reports.replayed import REPLAY, read_replay
+
+    record = read_replay(job / result.path / REPLAY)
+    lines = record.report.difference.splitlines() if record else []
+    return [printable(line) for line in (lines[1:] if lines[:1] == [result.detail] else lines)]
 
 
 def _plain(result: TrialResult) -> dict[str, object]:

@@ -21,7 +21,7 @@ def compare_replays(folder: Path, job: JobRecord, *, subject: str) -> ReplayedJo
     """Raises InputError where the record of a trial's replay cannot be read."""
     results = list(planned_results(folder, job))
     trials = tuple(
-        _beside(result, _record(folder / result.path / REPLAY))
+        _beside(result, read_replay(folder / result.path / REPLAY))
         for result in sorted(results, key=lambda result: result.run_id)
     )
     return ReplayedJob(
@@ -53,8 +53,8 @@ def _beside(result: TrialResult, record: TrialReplay | None) -> ReplayedTrial:
     )
 
 
-def _record(path: Path) -> TrialReplay | None:
-    """None where the trial came to its end before anything could be replayed."""
+def read_replay(path: Path) -> TrialReplay | None:
+    """A trial's replay.json; None where the trial came to its end before anything could be replayed. Raises InputError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=TrialReplay)
     except FileNotFoundError:

@@ -114,8 +114,10 @@ class Matcher:
         return None
 
     def _likeness(self, one: Recorded, asked: Asked) -> tuple[int, bool, bool, int, int]:
+        same, said = shared(one.asked, asked), len(asked.messages)
+        # Where all of the request stands at the beginning of a longer one, an earlier one is meant whose end differs.
         return (
-            shared(one.asked, asked),
+            same - (same == said < len(one.asked.messages)),
             one.index in self._open,
             one.asked.head == asked.head,
             -abs(len(one.asked.messages) - len(asked.messages)),
