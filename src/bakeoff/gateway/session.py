@@ -262,7 +262,7 @@ class Session:
             await _close(answer.body)
             reading = meter.end() if meter else Reading()
             usage = self._count(request, answer, end, reading, request.body.size + size if counts else 0)
-            self._judge(request, answer.status, answer.via, end)
+            self._judge(request, answer, end)
             await self._finish(entry, end, error, usage, reading.model)
 
     def _count(self, request: Request, answer: Answer, end: End, reading: Reading, size: int) -> Usage:
@@ -271,21 +271,23 @@ class Session:
             usage = Usage(requests=1)
             self.usage = add(self.usage, Usage(1, 0, 0, 0, 0.0))
         else:
-            price = price_of(request.provider, answer.model_sent or request.model, self._prices)
+            price = price_of(answer.provider or request.provider, answer.model_sent or request.model, self._prices)
             usage = usage_of(reading, end, answer.via, price)
             self.usage = add(self.usage, usage)
             for account in self._accounts:
                 account.spend(usage, guess_tokens(size))
         return usage
 
-    def _judge(self, request: Request, status: int, via: Via, end: End) -> None:
+    def _judge(self, request: Request, answer: Answer, end: End) -> None:
         """Keep in mind whether the provider does its part. Side calls that it does not know say nothing of that."""
         if request.api not in GENERATING or end == "cancelled":
             return
+        provider, status = answer.provider or request.provider, answer.status
         if end == "cut":
-            self.fault = f"the provider {request.provider} cut its answer"
-        elif via == "live" and (status in _FAULTS or status >= 500):
-            self.fault = f"the provider {request.provider} answered with status {status}"
+            self.fault = f"the provider {provider} cut its answer"
+        elif answer.via == "live" and (status in _FAULTS or status >= 500):
+            advice = f": {answer.advice}" if answer.advice else ""
+            self.fault = f"the provider {provider} answered with status {status}{advice}"
         elif status < 400:
             self.fault = ""
 

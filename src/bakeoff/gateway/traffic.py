@@ -45,6 +45,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     """The head of an answer, and its body in the pieces in which it came. The body is closed by whoever took it.
 
     The body raises ``Broken`` where whoever answers breaks off. ``model_sent`` and ``tries`` are for the record.
+    ``provider`` is who answered, where that is not the one that was asked. ``advice``: what to do about a status that is a failure.
     """
 
     status: int
@@ -53,6 +54,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     via: Via
     model_sent: str | None = None
     tries: int = 1
+    provider: str = ""
+    advice: str = ""
 
 
 class Broken(Exception):

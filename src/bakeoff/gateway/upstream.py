@@ -15,7 +15,7 @@ from bakeoff.errors import InputError, ModelError
 from bakeoff.gateway.apis import find_in, plain, with_gemini_model
 from bakeoff.gateway.body import Spool
 from bakeoff.gateway.coding import Unreadable, codings
-from bakeoff.gateway.forward import Client, Outgoing
+from bakeoff.gateway.forward import Client, Outgoing, Route
 from bakeoff.gateway.limit import Gate
 from bakeoff.gateway.mask import Mask
 from bakeoff.gateway.options import Options, keys, members
@@ -68,7 +68,15 @@ class Upstream:
         if key:
             told = tuple((name, value.replace(key, "*" * len(key))) for name, value in told)
         stream = _Stream(response, gate, Mask(key) if key else None)
-        return Answer(status=response.status, headers=told, body=stream, via="live", model_sent=model, tries=tries)
+        return Answer(
+            status=response.status,
+            headers=told,
+            body=stream,
+            via="live",
+            model_sent=model,
+            tries=tries,
+            advice=_advice(response.status, route),
+        )
 
     async def close(self) -> None:
         """Nothing is held between requests."""
@@ -176,6 +184,15 @@ class _Stream:
             # A connection whose answer was read to its end has gone back to the others by itself.
             self._response.close()
             self._gate.leave()
+
+
+def _advice(status: int, route: Route) -> str:
+    """What to do about a key that is not accepted."""
+    if status not in (401, 403):
+        return ""
+    if route.key is not None:
+        return f"it does not accept the key from {route.key.source}"
+    return f"it wants a key; set {' or '.join(route.provider.keys)}" if route.provider.keys else "it wants a key"
 
 
 def _decoded(headers: Headers, body: Body) -> Body:

@@ -160,7 +160,8 @@ class Elsewhere:
         self._provider = provider
 
     async def answer(self, request: Request) -> Answer:
-        return await self._source.answer(msgspec.structs.replace(request, provider=self._provider))
+        answer = await self._source.answer(msgspec.structs.replace(request, provider=self._provider))
+        return msgspec.structs.replace(answer, provider=self._provider)
 
     async def close(self) -> None:
         await self._source.close()
