@@ -18,12 +18,16 @@ class Unreadable(Exception):
 
 def header(headers: Headers, name: str) -> str:
     """The values of a header, joined as HTTP joins them; empty where it is missing. ``name`` is in lower case."""
-    return ", ".join(value for key, value in headers if key.lower() == name)
+    long = len(name)
+    return ", ".join([value for key, value in headers if len(key) == long and key.lower() == name])
 
 
 def codings(headers: Headers) -> tuple[str, ...]:
     """The codings of a body in the order in which they were applied; none for a plain one."""
-    names = (name.strip().lower() for name in header(headers, "content-encoding").split(","))
+    named = header(headers, "content-encoding")
+    if not named:
+        return ()
+    names = (name.strip().lower() for name in named.split(","))
     return tuple(name for name in names if name not in ("", "identity"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import lru_cache
 from typing import Protocol
 from urllib.request import getproxies, proxy_bypass
 
@@ -88,7 +89,7 @@ class Client:
         if body.size or method in BODIES:
             fields["Content-Length"] = str(body.size)
             data = b"".join(body.pieces()) if body.size <= IN_MEMORY else _paced(body.pieces())
-        target = URL(url, encoded=True)
+        target = _target(url)
         return await self._session.request(
             method, target, headers=fields, data=data, allow_redirects=False, proxy=self._proxy(target)
         )
@@ -99,6 +100,11 @@ class Client:
         if host not in self._proxies:
             self._proxies[host] = None if proxy_bypass(host) else getproxies().get(target.scheme)
         return self._proxies[host]
+
+
+@lru_cache(maxsize=64)
+def _target(url: str) -> URL:
+    return URL(url, encoded=True)
 
 
 async def _paced(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from hashlib import sha256 as new_sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bakeoff.errors import InputError
 from bakeoff.files.atomic import write_json
@@ -14,6 +16,9 @@ from bakeoff.gateway.secrets import Secrets
 from bakeoff.records.exchanges import Exchange
 from bakeoff.records.fixture_files import BLOBS, COMPRESSED, REFUSED, Refusal, line_of
 from bakeoff.records.results import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from zstandard import ZstdCompressor
 
 _FRAME = 1 << 20  # bytes of lines that make a frame, whether or not more is waiting
 
@@ -117,9 +122,15 @@ class Keeper:
 
 
 def _compress(data: bytes) -> bytes:
+    return _compressor().compress(data)
+
+
+@cache
+def _compressor() -> ZstdCompressor:
+    """That of the writer's thread: making one takes longer than a small frame."""
     import zstandard
 
-    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(data)
+    return zstandard.ZstdCompressor(level=3, write_checksum=True)
 
 
 def _sync(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, cast
@@ -76,6 +77,7 @@ def base_url(text: str, where: str = "--model-base-url") -> str:
     return text.rstrip("/")
 
 
+@lru_cache(maxsize=256)
 def url_of(base: str, path: str) -> str:
     """Where a request goes. ``path`` begins with the version that the agent's client puts there, and a base may end in one: never both.
 

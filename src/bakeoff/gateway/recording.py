@@ -64,8 +64,14 @@ class Recording:
         self._last = request.seq
         sheet = Sheet(request, now(), self._keeper, self._writer.bases)
         entry = self._entries[request.seq] = Entry(self, request.seq, sheet)
-        if request.body.size >= _EARLY:
-            await entry.put_early(request.body.size)
+        try:
+            if request.body.size >= _EARLY:
+                await entry.put_early(request.body.size)
+            else:
+                await self.room(0)
+        except asyncio.CancelledError:
+            entry.abandon()
+            raise
         return entry
 
     async def close(self) -> Recorded:
@@ -80,6 +86,10 @@ class Recording:
     async def room(self, size: int) -> None:
         """For entries: wait until so much may be handed over."""
         await self._writer.room(size)
+
+    def keep_room(self, size: int) -> None:
+        """For entries: so much is handed over, whether or not there is room."""
+        self._writer.keep_room(size)
 
     def put(self, job: Callable[[], None], size: int) -> None:
         """For entries: hand a job over, for which there is room."""
@@ -146,6 +156,7 @@ class Entry:
         self._tries = 1
         self._parts: list[bytes] = []
         self._pending = 0
+        self._early = False
         self._size = 0
         self._times = array("Q")
         self._ends = array("Q")
@@ -153,6 +164,7 @@ class Entry:
 
     async def put_early(self, size: int) -> None:
         """For the recording: the request's body is put down while its answer is waited for."""
+        self._early = True
         await self._recording.room(size)
         self._recording.put(self._sheet.put_request, size)
 
@@ -182,20 +194,15 @@ class Entry:
     async def end(
         self, end: End, *, error: str = "", usage: Usage = NOT_KNOWN, model_returned: str | None = None
     ) -> None:
-        """The answer has ended."""
-        if self._ended:
-            return
-        size = self._pending
-        await self._recording.room(size)
-        self._finish(end, error, usage, model_returned, size)
+        """The answer has ended. What is handed over has been held here until now, so it waits for no room."""
+        self._finish(end, error, usage, model_returned)
 
     def abandon(self) -> None:
         """For the recording, when it is closed: the answer goes no further."""
-        self._finish("cancelled", "the trial ended before the answer did", NOT_KNOWN, None, 0)
+        self._finish("cancelled", "the trial ended before the answer did", NOT_KNOWN, None)
 
-    def _finish(self, end: End, error: str, usage: Usage, model_returned: str | None, size: int) -> None:
+    def _finish(self, end: End, error: str, usage: Usage, model_returned: str | None) -> None:
         if self._ended:
-            self._recording.put(_nothing, size)
             return
         self._ended = True
         ending = Ending(
@@ -211,12 +218,10 @@ class Entry:
             times=self._times,
             ends=self._ends,
         )
+        size = self._pending if self._early else self._pending + self._sheet.size
+        self._recording.keep_room(size)
         self._recording.put_end(self._seq, self._sheet, self._parts, ending, size)
         self._parts = []
-
-
-def _nothing() -> None:
-    """Gives room back."""
 
 
 def _settle(closed: asyncio.Future[Recorded], recorded: Recorded, failed: Exception | None) -> None:

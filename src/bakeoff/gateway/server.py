@@ -126,6 +126,9 @@ class Served:
         return reply
 
 
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
+
+
 class _Reply(web.StreamResponse):
     """The answer to one request, written as it comes: aiohttp adds no header to it, and changes none."""
 
@@ -163,10 +166,7 @@ class _Reply(web.StreamResponse):
             fields["Connection"] = "close"
         elif self._stays and not modern:
             fields["Connection"] = "keep-alive"
-        try:
-            phrase = HTTPStatus(status).phrase
-        except ValueError:
-            phrase = ""
+        phrase = _PHRASES.get(status, "")
         version = request.version
         await writer.write_headers(f"HTTP/{version.major}.{version.minor} {status} {phrase}", fields)
         if not sized:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from msgspec import Struct
@@ -99,7 +99,7 @@ class Session:
         self._final: Refused | None = None
         self._closed = False
         self._running: set[asyncio.Task[Any]] = set()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._priced: dict[tuple[str, str | None], Price | None] = {}
 
     @property
     def waited(self) -> float:
@@ -150,8 +150,8 @@ class Session:
         """Answer nothing any more; what is running is broken off, and recorded so."""
         self._closed = True
         me = asyncio.current_task()
-        while others := {task for task in self._running if task is not me} | self._ending:
-            for task in self._running - {me}:
+        while others := {task for task in self._running if task is not me}:
+            for task in others:
                 task.cancel()
             await asyncio.wait(others)
         await self._source.close()
@@ -271,8 +271,10 @@ class Session:
             usage = Usage(requests=1)
             self.usage = add(self.usage, Usage(1, 0, 0, 0, 0.0))
         else:
-            price = price_of(answer.provider or request.provider, answer.model_sent or request.model, self._prices)
-            usage = usage_of(reading, end, answer.via, price)
+            named = answer.provider or request.provider, answer.model_sent or request.model
+            if named not in self._priced:
+                self._priced[named] = price_of(*named, self._prices)
+            usage = usage_of(reading, end, answer.via, self._priced[named])
             self.usage = add(self.usage, usage)
             for account in self._accounts:
                 account.spend(usage, guess_tokens(size))
@@ -294,16 +296,9 @@ class Session:
     async def _finish(
         self, entry: Entry | None, end: End, error: str = "", usage: Usage | None = None, model: str | None = None
     ) -> None:
-        """End the record of an exchange, even where its request is being cancelled once more."""
+        """End the record of an exchange, even where its request is being cancelled once more: nothing waits here."""
         if entry:
-            told = usage or Usage(requests=1)
-            await self._surely(entry.end(end, error=error, usage=told, model_returned=model))
-
-    async def _surely(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-        await asyncio.shield(task)
+            await entry.end(end, error=error, usage=usage or Usage(requests=1), model_returned=model)
 
 
 def _failed(error: Exception) -> str:

@@ -49,6 +49,11 @@ class Sheet:
         self._unfolded = False
         self._answer: Taking | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the request's body that are held in memory for it."""
+        return self._asked.body.size
+
     def put_request(self) -> None:
         """Put the body of the request down, redacted."""
         body = self._asked.body

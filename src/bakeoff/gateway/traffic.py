@@ -92,7 +92,10 @@ NOT_KNOWN = Usage()
 
 
 class Entry(Protocol):
-    """One exchange on its way to the disk. Every method returns quickly; ``chunk`` waits while the writer's bounded queue is full."""
+    """One exchange on its way to the disk. Every method returns quickly; ``chunk`` waits while the writer's bounded queue is full.
+
+    ``end`` never waits, so that no cancellation can come between an answer and its record.
+    """
 
     async def head(self, status: int, headers: Headers, *, via: Via, model_sent: str | None, tries: int) -> None: ...
     async def chunk(self, data: bytes) -> None: ...

@@ -27,12 +27,14 @@ _OF_A_REQUEST = frozenset({"host", "content-length", "expect"})
 KEYS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
 """Headers in which clients send keys."""
 
+_EXCHANGED = KEYS | _OF_A_REQUEST
+
 _KEY_IN_QUERY = re.compile(r"(?<=[?&])(?:key|api_key|access_token)=[^&]*&?")
 
 
 def text_headers(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Headers as text: UTF-8 where they are that, otherwise Latin-1, which has a character for every byte."""
-    return tuple((name.decode("latin-1"), _text(value)) for name, value in raw)
+    return tuple([(name.decode("latin-1"), _text(value)) for name, value in raw])
 
 
 def _text(value: bytes) -> str:
@@ -44,17 +46,17 @@ def _text(value: bytes) -> str:
 
 def end_to_end(headers: Headers) -> Headers:
     """Without what belongs to the connection, by name or because ``Connection`` says so."""
-    named = {name.strip().lower() for name in header(headers, "connection").split(",")}
-    return tuple(
-        (name, value) for name, value in headers if (low := name.lower()) not in _OF_A_CONNECTION and low not in named
-    )
+    dropped = _OF_A_CONNECTION
+    if named := header(headers, "connection"):
+        dropped = dropped.union(name.strip().lower() for name in named.split(","))
+    return tuple([item for item in headers if item[0].lower() not in dropped])
 
 
 def to_provider(headers: Headers, path: str, forms: tuple[Auth, ...], key: str | None) -> tuple[Headers, str]:
     """Headers and path as the provider gets them, with the real key in the agent's own form, if that is one of ``forms``."""
     came = _form(headers, path)
     form = came if came in forms else forms[0]
-    kept = [(name, value) for name, value in end_to_end(headers) if name.lower() not in KEYS | _OF_A_REQUEST]
+    kept = [item for item in end_to_end(headers) if item[0].lower() not in _EXCHANGED]
     path = _KEY_IN_QUERY.sub("", path).rstrip("?&") if "?" in path else path
     if key is None:
         return tuple(kept), path

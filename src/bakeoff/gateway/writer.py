@@ -67,6 +67,11 @@ class Writer:
             if not free:
                 await waiter
 
+    def keep_room(self, size: int) -> None:
+        """For what is held already: others wait for it, it does not."""
+        with self._lock:
+            self._held += size
+
     def put(self, job: Job, size: int = 0) -> None:
         """Hand a job over that holds ``size`` bytes, for which ``room`` has been kept."""
         self._jobs.put((job, size))
