@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+
+@lru_cache(maxsize=16)
+def _beginnings(secret: bytes) -> tuple[bytes, ...]:
+    """The longest first: it has the shorter ones that fit in it."""
+    return tuple(secret[:length] for length in range(len(secret) - 1, 0, -1))
+
 
 class Mask:
     """Replaces every occurrence of a secret by as many asterisks, wherever the pieces of a stream end.
@@ -13,6 +21,7 @@ class Mask:
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
         self._stars = b"*" * len(self._secret)
+        self._beginnings = _beginnings(self._secret)
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -23,12 +32,10 @@ class Mask:
             self._held = b""
         if secret in data:
             data = data.replace(secret, self._stars)
-        start = max(0, len(data) - len(secret) + 1)
-        while (start := data.find(secret[:1], start)) >= 0:
-            if secret.startswith(data[start:]):
-                self._held = data[start:]
-                return data[:start]
-            start += 1
+        if data.endswith(self._beginnings):
+            held = next(len(one) for one in self._beginnings if data.endswith(one))
+            self._held = data[-held:]
+            return data[:-held]
         return data
 
     def end(self) -> bytes:
