@@ -39,13 +39,15 @@ class Volatile(Struct, frozen=True, forbid_unknown_fields=True):
     """What to leave out of the comparison of two requests of one agent.
 
     Places are written ``field.field[].field``, from the top of the request's body. ``drop`` lists fields that do not count, ``ids``
-    fields whose values are numbered by first appearance. ``versions`` are globs.
+    fields whose values are numbered by first appearance, ``outputs`` texts in which outputs of commands stand: there the expressions
+    of ``outputs.toml`` hold too. ``versions`` are globs.
     """
 
     agent: str = ""
     versions: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     pattern: tuple[Pattern, ...] = ()
     order: tuple[Order, ...] = ()
 
@@ -72,6 +74,21 @@ def shipped() -> tuple[Volatile, ...]:
     """All data that come with bakeoff, earlier versions first."""
     found = [read_volatile(path) for path in sorted(_FOLDER.glob("*.toml"))]
     return tuple(sorted(found, key=lambda data: (data.agent, [_numbers(glob) for glob in data.versions])))
+
+
+class _Output(Struct, frozen=True, forbid_unknown_fields=True):
+    find: str
+
+
+class _Outputs(Struct, frozen=True, forbid_unknown_fields=True):
+    pattern: tuple[_Output, ...]
+
+
+@cache
+def output_patterns() -> tuple[re.Pattern[str], ...]:
+    """What common programs print that differs from run to run."""
+    data = msgspec.toml.decode(Path(__file__).with_name("outputs.toml").read_bytes(), type=_Outputs)
+    return tuple(re.compile(one.find) for one in data.pattern)
 
 
 def read_volatile(path: Path) -> Volatile:
@@ -115,6 +132,7 @@ def check(data: Volatile, where: str) -> None:
 def _places(data: Volatile) -> Iterable[str]:
     yield from data.drop
     yield from data.ids
+    yield from data.outputs
     yield from (place for pattern in data.pattern for place in pattern.at)
     yield from (order.at for order in data.order)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from bakeoff.gateway.replay.declared import Volatile
+from bakeoff.gateway.replay.declared import Volatile, output_patterns
 
 NOT_ASKED = (
     "stream",
@@ -54,6 +54,8 @@ def rules_for(volatile: Volatile) -> Rule:
         compiled = re.compile(pattern.find)
         for place in pattern.at:
             top.at(place).patterns.append(compiled)
+    for place in volatile.outputs:
+        top.at(place).patterns.extend(output_patterns())
     for order in volatile.order:
         top.at(order.at).order = order.by
     return top
