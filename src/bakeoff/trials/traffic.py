@@ -150,6 +150,11 @@ class TrialTraffic:
         return self.session.waited
 
     @property
+    def asked(self) -> bool:
+        """Whether any request has come, so that there is a recording."""
+        return self.session.requests > 0
+
+    @property
     def fault(self) -> str:
         """What the provider failed at, where no success came after it."""
         return self.session.fault
