@@ -19,12 +19,14 @@ from calling import Said
 from walking import (
     AGENT,
     SOLVE,
+    WALKER,
     Asked,
     bodies,
     events,
     exchanges,
     message,
     recording,
+    script,
     the_result,
     told,
     walker,
@@ -322,3 +324,32 @@ while len([path for path in pathlib.Path({str(shared)!r}).iterdir() if path.name
         stdout = (tmp_path / "jobs" / "job" / result.path / "agent" / "stdout").read_text()
         assert stdout == "probe 404\n"
     assert not served.asked
+
+
+def test_who_asks_after_the_agent_has_ended_is_told_so(call, make_task, tmp_path) -> None:
+    wait = "for i in $(seq 100); do [ -e /app/late ] && break; sleep 0.1; done"
+    test = f"#!/bin/sh\n{wait}\ncat /app/late\necho 1 > /logs/verifier/reward.txt\n"
+    task = make_task(bakeoff="live = true", test=test)
+    late = """
+import os, time, urllib.request, urllib.error
+while os.path.exists(f"/proc/{os.environ['AGENT']}"):
+    time.sleep(0.02)
+time.sleep(0.5)
+try:
+    code = urllib.request.urlopen(os.environ["OPENAI_BASE_URL"] + "/chat/completions", data=b"{}").status
+except urllib.error.HTTPError as error:
+    code = f"{error.code} {error.read().decode()}"
+open("/app/late.new", "w").write(str(code))
+os.rename("/app/late.new", "/app/late")
+"""
+    (tmp_path / "late.py").write_text(late)
+    line = 'AGENT=$$ setsid python3 "$BAKEOFF_AGENT_FILES/late.py" >/dev/null 2>&1 & python3 "$BAKEOFF_AGENT_FILES/walker.py"'
+    agent = ("--agent-cmd", line, "--agent-files", WALKER, "--agent-files", tmp_path / "late.py")
+    said = call("run", "-t", task, *agent, "-m", script(tmp_path / "s.toml", SOLVE), "--name", "job")
+    assert said.code == 0, said.err + said.out
+    heard = told(tmp_path, "job", "verifier", "stdout")
+    assert heard.startswith("410 ")
+    assert "trial_ended" in heard
+    assert len(exchanges(tmp_path / "jobs" / "job")) == 2
+    lines = [json.loads(one) for one in told(tmp_path, "job", "trace.jsonl").splitlines()]
+    assert [one["metadata"]["kind"] for one in lines if one["event_type"] == "error"] == ["late_request"]

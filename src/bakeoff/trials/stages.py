@@ -208,6 +208,8 @@ class Stage:
             before = look(self.folder)
             with self.recorder.phase("agent"):
                 end = await self._run_agent(step, logs, limits)
+            if final and self.traffic:
+                await self.traffic.stop()
             touched = True
             used = await self.live.used()
             if used.exceeded:
