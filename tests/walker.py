@@ -1,7 +1,7 @@
 """A small agent for tests: it talks to its model through chat completions, and runs the commands that it is told to.
 
-``walker.py [--tries N] [--pause S] [--stream] [--then COMMAND]``: N tries of a request that fails, S seconds between
-them; COMMAND is run at the end.
+``walker.py [--tries N] [--pause S] [--stream] [--then COMMAND]``: N tries of a request that fails, S seconds between them;
+COMMAND is run at the end.
 Needs the standard library alone. It prints what it is told and what it gets.
 """
 

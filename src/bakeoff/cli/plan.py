@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
 from bakeoff import api
+from bakeoff.agents.redact import redact
 from bakeoff.agents.registry import make_agent
 from bakeoff.cli.messages import print_json, say
 from bakeoff.records.job import JobRecord, RunRequest
@@ -39,11 +41,28 @@ def plan_lines(job: JobRecord, tasks: dict[str, Task], folder: Path) -> list[str
         model = f", model {config.config.model}" if config.config.model else ""
         lines.append(f"config    {slug} ({agent.needs.where}{model}): {agent.command or '(built in)'}")
         lines += [f"          file {quote(file)} at /agent" for file in config.agent.files]
+    lines += list(_model_lines(asked))
     lines += [f"left out  {bad.name}: {bad.reason.splitlines()[0]}" for bad in job.invalid]
     lines.append(f"trials    {len(job.plan)}")
     for trial in job.plan:
         task = tasks[f"{trial.task}@{trial.case}" if trial.case else trial.task]
         root = asked.root or task.environment.image or task.environment.root
         network = asked.network or task.environment.network.mode
-        lines.append(f"  {task.ref}  {trial.config}  attempt {trial.attempt}  root {root}  network {network}")
+        fixture = f"  fixture {trial.fixture}" if trial.fixture else ""
+        lines.append(f"  {task.ref}  {trial.config}  attempt {trial.attempt}  root {root}  network {network}{fixture}")
     return lines
+
+
+def _model_lines(asked: RunRequest) -> Iterator[str]:
+    """What a request says of models and their traffic, without what looks like a secret."""
+    if asked.model_base_url:
+        yield f"base url  {asked.model_base_url}"
+    for name, value in asked.model_options.items():
+        yield f"option    {redact(f'{name}={value}')}"
+    if asked.budgets:
+        yield f"budget    {', '.join(asked.budgets)}"
+    if asked.replay:
+        until = f", the first {asked.until} answers" if asked.until is not None else ""
+        yield f"replay    {asked.replay}, match {asked.match}{until}"
+    if asked.skills == "off":
+        yield "skills    off"

@@ -4,38 +4,58 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from msgspec import Struct
+
+from bakeoff.gateway.secret_forms import forms
+
+_LONG = 12
+"""A secret of so many characters is looked for in other encodings too; pieces of a shorter one stand in texts by chance."""
+
+
+class _Sought(Struct, frozen=True):
+    """``forms`` is what is replaced, longest first; ``starts`` are all their beginnings, and ``ends`` the last bytes of those."""
+
+    forms: tuple[bytes, ...]
+    starts: frozenset[bytes]
+    ends: frozenset[int]
+    longest: int
+
 
 @lru_cache(maxsize=16)
-def _beginnings(secret: bytes) -> tuple[bytes, ...]:
-    """The longest first: it has the shorter ones that fit in it."""
-    return tuple(secret[:length] for length in range(len(secret) - 1, 0, -1))
+def _sought(secret: str) -> _Sought:
+    found = forms(secret) if len(secret) >= _LONG else (secret.encode(),)
+    starts = frozenset(form[:size] for form in found for size in range(1, len(form)))
+    return _Sought(found, starts, frozenset(start[-1] for start in starts), len(found[0]) - 1)
 
 
 class Mask:
     """Replaces every occurrence of a secret by as many asterisks, wherever the pieces of a stream end.
 
-    What may be the beginning of one waits for the next piece. Nobody notices: a stream that pauses does so at the end of
-    a line, and no key has one in it.
+    It is found as it is, escaped, URL-encoded, in hex and in base64. What may be the beginning of one waits for the next piece.
+    Nobody notices: a stream that pauses does so at the end of a line, and no key has one in it.
     """
 
     def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
-        self._stars = b"*" * len(self._secret)
-        self._beginnings = _beginnings(self._secret)
+        self._sought = _sought(secret)
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
         """What can go on now."""
-        secret = self._secret
-        if self._held:
-            data = self._held + data
-            self._held = b""
-        if secret in data:
-            data = data.replace(secret, self._stars)
-        if data.endswith(self._beginnings):
-            held = next(len(one) for one in self._beginnings if data.endswith(one))
-            self._held = data[-held:]
-            return data[:-held]
+        sought = self._sought
+        data = self.whole(self._held + data if self._held else data)
+        self._held = b""
+        if data and data[-1] in sought.ends:
+            for size in range(min(sought.longest, len(data)), 0, -1):
+                if data[-size:] in sought.starts:
+                    self._held = data[-size:]
+                    return data[:-size]
+        return data
+
+    def whole(self, data: bytes) -> bytes:
+        """All of a text that is not one piece of a stream."""
+        for form in self._sought.forms:
+            if form in data:
+                data = data.replace(form, b"*" * len(form))
         return data
 
     def end(self) -> bytes:

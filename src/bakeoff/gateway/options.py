@@ -15,6 +15,9 @@ from bakeoff.records.exchanges import Api
 
 _NAMES = ("temperature", "top_p", "max_tokens", "extra_body")
 _GEMINI = {"temperature": "temperature", "top_p": "topP", "max_tokens": "maxOutputTokens"}
+_MEMBER = "body."
+"""Before the name of any other member of the body."""
+
 _CHAT_MAX = ("max_tokens", "max_completion_tokens")
 GEMINI_CONFIG = "generationConfig"
 
@@ -33,14 +36,14 @@ class Options(Struct, frozen=True):
 
 
 def parse(texts: Mapping[str, str], where: str = "--model-option") -> Options:
-    """Options from their texts. Raises InputError."""
+    """Options from their texts. ``body.KEY`` is one member of the body, ``extra_body`` an object of several. Raises InputError."""
     for name in texts:
-        if name not in _NAMES:
+        if name not in _NAMES and not (name.startswith(_MEMBER) and name != _MEMBER):
             raise InputError(
                 "no option of a model",
                 where=where,
                 found=name,
-                wanted=f"one of {', '.join(_NAMES)}",
+                wanted=f"one of {', '.join(_NAMES)}, or body.KEY for any other member of the request",
                 nearest=nearest(name, _NAMES),
             )
     temperature, top_p, most = (_json(texts, name, where) for name in _NAMES[:3])
@@ -54,11 +57,12 @@ def parse(texts: Mapping[str, str], where: str = "--model-option") -> Options:
     extra = _json(texts, "extra_body", where)
     if extra is not None and not isinstance(extra, dict):
         raise _wrong("extra_body", texts, where, "a JSON object")
+    members = {name.removeprefix(_MEMBER): _json(texts, name, where) for name in texts if name.startswith(_MEMBER)}
     return Options(
         cast("float | None", temperature),
         cast("float | None", top_p),
         most,
-        cast("dict[str, Any]", extra or {}),
+        {**cast("dict[str, Any]", extra or {}), **members},
     )
 
 
@@ -69,10 +73,11 @@ def _wrong(name: str, texts: Mapping[str, str], where: str, wanted: str) -> Inpu
 def _json(texts: Mapping[str, str], name: str, where: str) -> object:
     if name not in texts:
         return None
+    wanted = {"extra_body": "a JSON object"}.get(name, "JSON" if name.startswith(_MEMBER) else "a number")
     try:
         value: object = json.loads(texts[name], parse_constant=_refuse)
     except ValueError as error:
-        raise _wrong(name, texts, where, "a JSON object" if name == "extra_body" else "a number") from error
+        raise _wrong(name, texts, where, wanted) from error
     if value is None:
         raise _wrong(name, texts, where, "a value")
     return value

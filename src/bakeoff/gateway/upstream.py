@@ -65,9 +65,13 @@ class Upstream:
         headers, path = to_provider(headers, path, route.provider.auth, key)
         gate = self._client.gate(request.provider)
         response, told, tries = await self._tried(request, gate, url_of(route.base_url, path), headers, body)
-        if key:
-            told = tuple((name, value.replace(key, "*" * len(key))) for name, value in told)
-        stream = _Stream(response, gate, Mask(key) if key else None)
+        mask = Mask(key) if key else None
+        if mask:
+            told = tuple(
+                (name, mask.whole(value.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape"))
+                for name, value in told
+            )
+        stream = _Stream(response, gate, mask)
         return Answer(
             status=response.status,
             headers=told,

@@ -37,6 +37,7 @@ from bakeoff.trials.collect import check_works, collect_artifacts, copy_artifact
 from bakeoff.trials.environment import check_support, effective_environment, effective_limits, expand, resolve_root
 from bakeoff.trials.network import Phases, TrialNetwork, phases_of
 from bakeoff.trials.packet import write_packet
+from bakeoff.trials.provenance import FIXTURE
 from bakeoff.trials.reclaim import look, new_folder, reclaim
 from bakeoff.trials.recorder import Recorder
 from bakeoff.trials.setup import files_under, laid_files, lay_environment, lay_step, run_briefly
@@ -207,12 +208,14 @@ class Stage:
             before = look(self.folder)
             with self.recorder.phase("agent"):
                 end = await self._run_agent(step, logs, limits)
+            if final and self.traffic:
+                await self.traffic.stop()
             touched = True
             used = await self.live.used()
             if used.exceeded:
                 flags.add(Flag.LIMIT_EXCEEDED)
             if self.agent.needs.where == "host":
-                reclaim(self.folder, before)
+                reclaim(self.folder, {**before, FIXTURE: True} if self.traffic and self.traffic.asked else before)
             verdict = await self._judged(step, limits, end, flags, final=final)
         except (InputError, Unsupported, ModelError, NotJudged):
             raise

@@ -150,6 +150,11 @@ class TrialTraffic:
         return self.session.waited
 
     @property
+    def asked(self) -> bool:
+        """Whether any request has come, so that there is a recording."""
+        return self.session.requests > 0
+
+    @property
     def fault(self) -> str:
         """What the provider failed at, where no success came after it."""
         return self.session.fault
@@ -175,10 +180,14 @@ class TrialTraffic:
             provider=self._answering.provider,
         )
 
+    async def stop(self) -> None:
+        """The last agent has ended: whoever asks now is told so. May be called again."""
+        await self.session.close()
+
     async def end(self) -> TrafficEnd:
         """No request is answered any more, and all that came is on the disk. May be called again."""
         if self._end is None:
-            await self.session.close()
+            await self.stop()
             if self._served is not None:
                 await self._served.close()
             recorded = await self._recording.close()
