@@ -1,8 +1,14 @@
-"""Bundles of real agents for tests: installed once, kept between sessions of one checkout."""
+"""Bundles of real agents for tests: installed once, kept between sessions of one checkout.
+
+As a program it installs all that tests run, to have that done before they ask; who asks meanwhile waits for it.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 from bakeoff.agents.registry import prepare_agents
@@ -11,6 +17,8 @@ from bakeoff.home import home
 from bakeoff.records.job import AgentRequest
 
 _PLACE = Path(__file__).resolve().parent.parent / ".bakeoff" / "test-bundles"
+
+WANTED = ("codex", "claude-code", "mini-swe-agent")
 
 
 def prepared(name: str) -> str:
@@ -27,3 +35,19 @@ def prepared(name: str) -> str:
     except InputError as error:
         return str(error)
     return ""
+
+
+def _main() -> int:
+    wrong = 0
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["BAKEOFF_HOME"] = place
+        for name in WANTED:
+            began = time.monotonic()
+            why = prepared(name)
+            wrong += bool(why)
+            print(f"bundles: {name}: {why or f'there after {time.monotonic() - began:.0f} s'}", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,18 +78,18 @@ def tools(body: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("name", "root", "user"),
     [
-        ("codex", "host", None),
         ("codex", "bare", None),
-        ("claude-code", "host", None),
-        ("claude-code", "debian", None),
-        ("mini-swe-agent", "bare", None),
         ("codex", "debian", "nobody"),
         ("claude-code", "debian", "nobody"),
+        ("mini-swe-agent", "bare", None),
     ],
 )
 async def test_an_agent_does_what_its_model_says_and_needs_nothing_of_the_root(
     on_root: Any, context: Contexts, real_agent: RealAgent, name: str, root: str, user: str | None
 ) -> None:
+    """And it knows of no skill and no server where the task has none."""
+    if name == "mini-swe-agent" and os.environ.get("BAKEOFF_CHECKED"):
+        pytest.skip("it takes 5 s of a processor to start, and somebody has done this on this machine just before")
     agent = made(real_agent(name))
     canned = Canned("echo hello > /tmp/made.txt")
     async with on_root(agent.needs, root) as sandbox:
@@ -98,15 +99,23 @@ async def test_an_agent_does_what_its_model_says_and_needs_nothing_of_the_root(
         assert await look(sandbox, "cat /tmp/made.txt", given.logs) == "hello\n"
     assert len(canned.turns) == 2
     assert "Make the file." in json.dumps(canned.turns[0])
+    assert "count-birds" not in json.dumps(canned.turns[0])
+    assert "mcp" not in tools(canned.turns[0])
     assert {key.removeprefix("Bearer ") for key in canned.keys} == {"worth-nothing"}
     assert any((given.logs / "files").rglob("*.json*"))
 
 
-@pytest.mark.parametrize("name", ["codex", "claude-code"])
-async def test_an_agent_is_shown_the_tasks_skills_and_its_mcp_servers(
-    on_root: Any, context: Contexts, real_agent: RealAgent, name: str
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("codex", {"reasoning_effort": "high"}, '"effort": "high"'),
+        ("claude-code", {"append_system_prompt": "Birds are shy."}, "Birds are shy."),
+    ],
+)
+async def test_an_agent_is_shown_the_tasks_skills_its_mcp_servers_and_its_options(
+    on_root: Any, context: Contexts, real_agent: RealAgent, name: str, options: dict[str, str], said: str
 ) -> None:
-    agent = made(real_agent(name))
+    agent = made(real_agent(name), **options)
     canned = Canned("true")
     server = McpServer(name="pond", transport="stdio", command="/usr/bin/python3", args=("/srv/server.py",))
     async with on_root(agent.needs, "host") as sandbox:
@@ -116,26 +125,7 @@ async def test_an_agent_is_shown_the_tasks_skills_and_its_mcp_servers(
         assert (await act(agent, sandbox, canned, given)).error == ""
     assert "How birds are counted here." in json.dumps(canned.turns[0])
     assert "measure_pond" in tools(canned.turns[0])
-
-
-@pytest.mark.parametrize("name", ["codex", "claude-code"])
-async def test_an_agent_knows_no_skill_and_no_server_of_a_task_that_has_none(
-    on_root: Any, context: Contexts, real_agent: RealAgent, name: str
-) -> None:
-    agent = made(real_agent(name))
-    canned = Canned("true")
-    async with on_root(agent.needs, "host") as sandbox:
-        assert (await act(agent, sandbox, canned, context(sandbox))).error == ""
-    assert "count-birds" not in json.dumps(canned.turns[0])
-    assert "mcp" not in tools(canned.turns[0])
-
-
-async def test_an_option_reaches_the_model(on_root: Any, context: Contexts, real_agent: RealAgent) -> None:
-    agent = made(real_agent("codex"), reasoning_effort="high")
-    canned = Canned("true")
-    async with on_root(agent.needs, "host") as sandbox:
-        assert (await act(agent, sandbox, canned, context(sandbox))).error == ""
-    assert '"effort": "high"' in json.dumps(canned.turns[0])
+    assert said in json.dumps(canned.turns[0])
 
 
 async def test_a_refusal_that_ends_the_trial_is_not_asked_for_again(

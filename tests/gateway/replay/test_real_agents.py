@@ -14,7 +14,7 @@ from bakeoff.gateway.replay.roots import joined
 from bakeoff.gateway.replay.source import Replay
 from bakeoff.gateway.traffic import Refused
 
-AGENTS = ("codex", "claude-code", "mini-swe-agent")
+AGENTS = ("codex", "claude-code", "mini-swe-agent", "opencode", "gemini-cli", "qwen-code")
 
 
 def keys(seen: Any, volatile: Volatile | None = None) -> list[list[bytes]]:
@@ -78,7 +78,10 @@ async def test_a_run_replays_at_another_place_and_uses_everything(agent: str) ->
     replay = Replay.open(
         recording, volatile=volatile_for(agent, seen["version"]), roots=joined(first["roots"], second["roots"])
     )
-    answers = [await traffic.told(replay, traffic.ask(one["body"], api=one["api"])) for one in second["requests"]]
+    answers = [
+        await traffic.told(replay, traffic.ask(one["body"], api=one["api"], path=one["path"]))
+        for one in second["requests"]
+    ]
     assert sorted(answers) == sorted(f"answer {number}".encode() for number in range(len(answers)))
     assert replay.unused() == ()
 
@@ -93,11 +96,12 @@ async def test_one_changed_byte_in_a_tool_output_diverges_and_is_shown(agent: st
     replay = Replay.open(
         recording, volatile=volatile_for(agent, seen["version"]), roots=joined(first["roots"], second["roots"])
     )
-    await traffic.told(replay, traffic.ask(second["requests"][0]["body"], api=second["requests"][0]["api"]))
-    changed = json.dumps(second["requests"][1]["body"]).replace("two\\n", "twO\\n").replace('"two"', '"twO"')
+    begun, then = second["requests"][:2]
+    await traffic.told(replay, traffic.ask(begun["body"], api=begun["api"], path=begun["path"]))
+    changed = json.dumps(then["body"]).replace("two\\n", "twO\\n").replace('"two"', '"twO"')
     changed = changed.replace("made.txt\\\\n", "made.tXt\\\\n")
     with pytest.raises(Refused) as refusal:
-        await replay.answer(traffic.ask(changed.encode(), api=second["requests"][1]["api"]))
+        await replay.answer(traffic.ask(changed.encode(), api=then["api"], path=then["path"]))
     assert refusal.value.kind == "replay_diverged"
     removed = [line for line in refusal.value.detail.splitlines() if line.startswith("  -")]
     added = [line for line in refusal.value.detail.splitlines() if line.startswith("  +")]
@@ -116,6 +120,7 @@ def test_an_id_in_a_prompt_is_no_volatile_field() -> None:
         "Chunk ID: 321c26": "Chunk ID: 321c27",
         "agentId: acc3d789c7bca3501": "agentId: acc3d789c7bca3502",
         "OS Version: Linux 6.1": "OS Version: Linux 6.2",
+        "Process Group PGID: 16": "Process Group PGID: 17",
         "127.0.0.1:8080": "127.0.0.1:8081",
         "/tmp/a1b2c3": "/tmp/a1b2c4",
         "msg_01": "msg_02",
@@ -133,6 +138,7 @@ def test_an_id_in_a_prompt_is_no_volatile_field() -> None:
                     "openai-responses",
                     lambda text: {"input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}]},
                 ),
+                ("gemini", lambda text: {"contents": [{"role": "user", "parts": [{"text": text}]}]}),
             ):
                 first, second = (
                     reader.read(api, "POST", "", traffic.as_bytes(wrap(f"Fix it.\n{text}\nThanks.")))

@@ -84,6 +84,8 @@ def _check(definition: Definition, where: str) -> Iterator[InputError]:
     if about.verified != bool(about.verified_on) or (about.verified_on and not _DAY.fullmatch(about.verified_on)):
         wanted = "the day, YYYY-MM-DD, with verified = true, and none without"
         yield InputError("wrong day", where=where, field="agent.verified_on", found=about.verified_on, wanted=wanted)
+    if about.verified and about.unverified:
+        yield InputError("both verified and not", where=where, field="agent.unverified", found=about.unverified)
     if (about.runtime == "node") != bool(install.node):
         wanted = 'the version of node with runtime = "node", and none without'
         yield InputError("wrong version", where=where, field="install.node", found=install.node, wanted=wanted)

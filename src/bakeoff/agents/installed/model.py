@@ -22,7 +22,10 @@ BASES: dict[Protocol, str] = {
 
 
 class About(Struct, frozen=True):
-    """``version`` is the one that is run unless another is asked for. ``verified_on``: the day on which that version was run for real."""
+    """``version`` is the one that is run unless another is asked for. ``verified_on``: the day on which that version was run for real.
+
+    ``unverified`` says why none was.
+    """
 
     name: Text
     version: Text
@@ -32,6 +35,7 @@ class About(Struct, frozen=True):
     homepage: str = ""
     verified: bool = False
     verified_on: str = ""
+    unverified: str = ""
 
 
 class Install(Struct, frozen=True):
