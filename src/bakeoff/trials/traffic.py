@@ -127,6 +127,7 @@ class TrialTraffic:
             answering.source,
             provider=answering.provider,
             model=answering.model,
+            also=sources.settings.also,
             token=secrets.token_urlsafe(24),
             recorder=self._told,
             accounts=(Account(sources.budgets.trial, "trial"), sources.job_account),
@@ -165,12 +166,17 @@ class TrialTraffic:
                 self._served = await gateway.serve(self.session, door.socket)
             else:
                 self._served = await gateway.serve_here(self.session)
+        self.session.wake()
         return Endpoint(
             bases={protocol: self._served.base(protocol) for protocol in _PROTOCOLS},
             key=KEY if inside else self.session.token,
             model=self._answering.model,
             provider=self._answering.provider,
         )
+
+    async def rest(self) -> None:
+        """No request is answered until the next ``reach``: neither what an agent leaves behind nor what is judged has a model."""
+        await self.session.rest()
 
     async def end(self) -> TrafficEnd:
         """No request is answered any more, and all that came is on the disk. May be called again."""
