@@ -93,7 +93,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     "--model-option",
     multiple=True,
     metavar="K=V",
-    help="temperature, max_tokens, web_search=off, map.ASKED=SENT, or body.KEY=JSON for any other field.",
+    help="temperature, max_tokens, web_search=off, providers=NAME,NAME, map.ASKED=SENT, or body.KEY=JSON for any other field.",
 )
 @click.option(
     "--budget",

@@ -38,13 +38,14 @@ class Asked(Struct, frozen=True):
 
 
 def api_of(method: str, path: str) -> Api:
-    """The API of a request. ``path`` may have a query."""
-    path = path.partition("?")[0].rstrip("/")
+    """The API of a request. ``path`` may have a query. A letter that is escaped is that letter, for the provider too."""
+    quoted = path.partition("?")[0].rstrip("/")
+    path = unquote(quoted, errors="replace").rstrip("/")
     if method == "POST":
         for end, api in _POSTS:
             if path.endswith(end):
                 return api
-        found = _GEMINI.fullmatch(path)
+        found = _GEMINI.fullmatch(quoted) or _GEMINI.fullmatch(path)
         if found and found["verb"] in (":generateContent", ":streamGenerateContent"):
             return "gemini"
     if method == "GET" and (path.endswith("/models") or "/models/" in path):
@@ -54,7 +55,8 @@ def api_of(method: str, path: str) -> Api:
 
 def gemini_model(path: str) -> str | None:
     """The model in the path of Gemini's API, whatever is asked of it; None where there is none."""
-    found = _GEMINI.fullmatch(path.partition("?")[0])
+    plain = path.partition("?")[0]
+    found = _GEMINI.fullmatch(plain) or _GEMINI.fullmatch(unquote(plain, errors="replace"))
     return unquote(found["model"]) if found else None
 
 
@@ -88,7 +90,7 @@ async def asked(api: Api, path: str, headers: Headers, body: Body) -> Asked:
     if body.size <= IN_MEMORY and not codings(headers):
         try:
             top = _TOP.decode(body.read())
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             # It is no JSON for a strict reader; the provider may be another.
             pass
         else:
@@ -133,5 +135,5 @@ def _asked(model: Raw | bytes | None, stream: Raw | bytes | None) -> Asked:
 def _value(raw: Raw | bytes | None) -> object:
     try:
         return msgspec.json.decode(raw) if raw is not None and bytes(raw) else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

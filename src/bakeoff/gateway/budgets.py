@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from bakeoff.errors import InputError, nearest
-from bakeoff.gateway.prices import Price, price_of
+from bakeoff.gateway.prices import Price, cost, price_of
 from bakeoff.gateway.traffic import Refused
+from bakeoff.gateway.usage import Reading
 from bakeoff.records.results import Usage
 
 KIND = "budget_exceeded"
@@ -116,16 +117,25 @@ class Account:
         """A request is sent now."""
         self.requests += 1
 
-    def spend(self, usage: Usage, guess: int) -> None:
-        """Count an answer. Where it did not say its tokens, ``guess`` stands for them: a limit must hold for silent servers too."""
+    def spend(self, usage: Usage, guessed: Guess) -> None:
+        """Count an answer. What it did not say is taken to be as guessed: a limit must hold for silent servers too, and for agents that
+        do not wait for the end of an answer, where its usage stands."""
         known = usage.input_tokens is not None and usage.output_tokens is not None
-        self.tokens += (usage.input_tokens or 0) + (usage.output_tokens or 0) if known else guess
-        self.cost_usd += usage.cost_usd or 0.0
+        self.tokens += (usage.input_tokens or 0) + (usage.output_tokens or 0) if known else guessed.tokens
+        self.cost_usd += guessed.cost_usd if usage.cost_usd is None else usage.cost_usd
 
 
-def guess_tokens(size: int) -> int:
-    """About how many tokens so many bytes are, for budgets alone."""
-    return -(-size // 4)
+class Guess(Struct, frozen=True):
+    """About what an answer comes to, for budgets alone."""
+
+    tokens: int
+    cost_usd: float
+
+
+def guess(came: int, went: int, price: Price | None) -> Guess:
+    """A token for four bytes of the request, and of the answer. ``price`` is None where nothing is paid, or the price is not known."""
+    asked, answered = -(-came // 4), -(-went // 4)
+    return Guess(asked + answered, cost(Reading(input=asked, output=answered), price) or 0.0)
 
 
 def _plain(value: float) -> str:

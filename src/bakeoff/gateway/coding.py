@@ -11,6 +11,9 @@ from bakeoff.records.exchanges import Headers
 PIECE = 256 << 10
 """What a decoder hands on at most in one piece, so that a small body that unpacks to a huge one costs time and no memory."""
 
+MOST = 4
+"""Codings of one body, one above the other."""
+
 
 class Unreadable(Exception):
     """A body in a coding that is not known here, or that does not hold to it."""
@@ -39,6 +42,9 @@ class Decoder:
 
     def __init__(self, names: Iterable[str], sink: Sink) -> None:
         self.feed = sink
+        names = tuple(names)
+        if len(names) > MOST:
+            raise Unreadable(f"a body in {len(names)} content codings")
         for name in names:
             self.feed = _step(name, self.feed)
 

@@ -14,7 +14,7 @@ from bakeoff.gateway.traffic import Refused, Request
 KIND = "tool_refused"
 LONGEST = 16 << 20
 
-_TYPES = ("web_search", "web_fetch", "google_search", "url_context")
+_TYPES = ("web_search", "web_fetch", "google_search", "url_context", "mcp")
 _GEMINI = frozenset(
     {
         "google_search",
@@ -27,7 +27,9 @@ _GEMINI = frozenset(
         "enterpriseWebSearch",
     }
 )
-_KEYS = ("tools", "web_search_options", "plugins", "model")
+_KEYS = ("tools", "web_search_options", "plugins", "mcp_servers", "model")
+_SEARCHING = (":online", "-search-preview", "-search-api", "deep-research")
+"""In the names of models that search by themselves."""
 
 
 class Policy(Struct, frozen=True):
@@ -53,7 +55,7 @@ def searching(found: Found) -> str:
     for member in found.members:
         try:
             value = msgspec.json.decode(member.value or b"null")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return "a value that cannot be read"
         name = _name(member.key, value)
         if name:
@@ -65,7 +67,7 @@ def _name(key: str, value: object) -> str:
     if key == "web_search_options":
         return "" if value is None else key
     if key == "model":
-        return "a model that searches" if isinstance(value, str) and value.endswith(":online") else ""
+        return "a model that searches" if isinstance(value, str) and any(part in value for part in _SEARCHING) else ""
     if not isinstance(value, list):
         return ""
     for item in cast("list[Any]", value):
@@ -77,6 +79,8 @@ def _name(key: str, value: object) -> str:
             return kind[:60]
         if key == "tools" and (named := _GEMINI & tool.keys()):
             return min(named)
+        if key == "mcp_servers":
+            return key
         if key == "plugins" and tool.get("id") == "web":
             return "the plugin web"
     return ""

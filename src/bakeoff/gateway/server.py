@@ -12,6 +12,7 @@ from typing import Literal
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
+from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
 from bakeoff.gateway.providers import providers
@@ -24,6 +25,8 @@ from bakeoff.records.exchanges import Headers
 Protocol = Literal["openai", "anthropic", "gemini"]
 LONGEST_HEADER = 64 << 10
 IDLE_SECONDS = 3600.0
+MOST_CONNECTIONS = 512
+"""Of one trial at a time; more are closed at once, for the descriptors and buffers are the harness's."""
 _GRACE = 0.05
 
 _SILENT = logging.Logger("bakeoff.gateway.http", logging.CRITICAL + 1)
@@ -91,7 +94,7 @@ class Served:
         return base + "/v1" if protocol == "openai" else base
 
     async def open(self, sock: socket.socket) -> None:
-        self._http = web.Server(
+        self._http = _Server(
             self._handle,
             handler_cancellation=True,
             auto_decompress=False,
@@ -127,6 +130,13 @@ class Served:
 
 
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}
+
+
+class _Server(web.Server):
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._connections) > MOST_CONNECTIONS:
+            transport.abort()
 
 
 class _Reply(web.StreamResponse):

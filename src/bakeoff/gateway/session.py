@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from msgspec import Struct
@@ -11,8 +11,10 @@ from msgspec import Struct
 from bakeoff.errors import ModelError
 from bakeoff.gateway import policy as policies
 from bakeoff.gateway.apis import GENERATING, api_of, asked
-from bakeoff.gateway.body import Spool
-from bakeoff.gateway.budgets import Account, guess_tokens
+from bakeoff.gateway.body import SpooledBody
+from bakeoff.gateway.budgets import Account, guess
+from bakeoff.gateway.faults import Faults
+from bakeoff.gateway.intake import Intake, check_form
 from bakeoff.gateway.policy import Policy
 from bakeoff.gateway.prices import Price, price_of
 from bakeoff.gateway.refusals import refusal
@@ -20,7 +22,7 @@ from bakeoff.gateway.totals import NONE_YET, add, usage_of
 from bakeoff.gateway.traffic import Answer, Broken, Entry, Recorder, Refused, Request, Source
 from bakeoff.gateway.usage import Meter, Reading
 from bakeoff.gateway.waits import Waits
-from bakeoff.records.exchanges import End, Headers
+from bakeoff.records.exchanges import End, Headers, Via
 from bakeoff.records.outcomes import Outcome
 from bakeoff.records.results import Usage
 from bakeoff.records.run import TraceKind
@@ -30,7 +32,7 @@ Emit = Callable[[TraceKind, Mapping[str, str | int | float | bool | None]], None
 _UNCOUNTED = frozenset({"models", "anthropic-count"})
 """Requests that no budget counts: they cost nothing."""
 
-_FAULTS = frozenset({401, 403, 404, 408, 429})
+_TOLD = 100  # late requests that are told one by one; those after them are counted
 
 
 class Reply(Protocol):
@@ -60,10 +62,11 @@ class Session:
     """Made inside the event loop. ``source`` is closed with it; ``recorder`` is None where nothing is kept.
 
     ``stopped`` has a ``Stop`` from the first final refusal on; from then on every request gets that refusal.
-    ``fault`` is the last failure of the provider that no success has followed, empty otherwise: no connection, a stream that was
-    cut, 401, 403, 404, 408, 429 and 5xx from a live provider. ``failure`` is the first failure of the harness itself.
+    ``fault`` is the last failure of the provider that no success has followed, empty otherwise (see ``Faults``). ``failure`` is the
+    first failure of the harness itself. ``provider``, and those in ``also``, are asked: a path that names another one is refused,
+    for its key was not given to this trial.
     ``requests`` counts exchanges, refused ones too; ``usage`` those that somebody answered. ``late`` counts requests that came after
-    ``close``. ``model`` and ``provider`` are the config's; ``token`` is what an agent has for a key.
+    ``close``, or while nobody may ask (``rest``). ``model`` and ``provider`` are the config's; ``token`` is what an agent has for a key.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Session:
         *,
         provider: str,
         model: str | None = None,
+        also: Collection[str] = (),
         token: str = "",
         recorder: Recorder | None = None,
         accounts: Sequence[Account] = (),
@@ -86,7 +90,6 @@ class Session:
         self.requests = 0
         self.late = 0
         self.usage = NONE_YET
-        self.fault = ""
         self.failure: Exception | None = None
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self._source = source
@@ -98,8 +101,16 @@ class Session:
         self._emit = emit
         self._final: Refused | None = None
         self._closed = False
+        self._rests = False
+        self._also = frozenset(also)
+        self._faults = Faults(provider, model)
+        self._intake = Intake()
         self._running: set[asyncio.Task[Any]] = set()
         self._priced: dict[tuple[str, str | None], Price | None] = {}
+
+    @property
+    def fault(self) -> str:
+        return _failed(self.failure) if self.failure else self._faults.said
 
     @property
     def waited(self) -> float:
@@ -115,11 +126,11 @@ class Session:
     ) -> None:
         """Take one request up and answer it. ``provider`` is the path's prefix, or empty; ``path`` comes after that."""
         provider = provider or self.provider
-        if self._closed:
+        if self._closed or self._rests:
             self.late += 1
-            if self._emit:
+            if self._emit and self.late <= _TOLD:
                 self._emit("error", {"kind": "late_request", "method": method[:20], "api": api_of(method, path)})
-            late = Refused(410, "trial_ended", "This trial has ended. Nothing is answered any more.")
+            late = Refused(410, "trial_ended", "The agent's time is over. Nothing is answered any more.")
             await _answer(reply, refusal(late, api_of(method, path), provider))
         elif method == "HEAD":
             await reply.head(200, (("content-length", "0"),))
@@ -128,7 +139,7 @@ class Session:
             task = cast("asyncio.Task[Any]", asyncio.current_task())
             self._running.add(task)
             try:
-                await self._exchange(await self._request(method, provider, path, headers, pieces), reply)
+                await self._taken(method, provider, path, headers, pieces, reply)
             except ConnectionError:
                 raise
             except Exception as error:  # noqa: BLE001 - the trial ends with it, and its words may hold what nobody may see
@@ -136,10 +147,25 @@ class Session:
             finally:
                 self._running.discard(task)
 
+    async def _taken(
+        self, method: str, provider: str, path: str, headers: Headers, pieces: AsyncIterator[bytes], reply: Reply
+    ) -> None:
+        try:
+            body = await self._intake.take(headers, pieces)
+        except Refused as refused:
+            if self._emit and not self._final:
+                self._emit("error", {"kind": refused.kind, "message": refused.message})
+            self._ends_with(refused)
+            await _answer(reply, refusal(refused, api_of(method, path), provider))
+            return
+        try:
+            await self._exchange(await self._request(method, provider, path, headers, body), reply)
+        finally:
+            self._intake.give_back(body)
+
     async def _fail(self, error: Exception, method: str, path: str, provider: str, reply: Reply) -> None:
         """The harness itself failed, as on a full disk."""
         self.failure = self.failure or error
-        self.fault = _failed(error)
         if reply.begun:
             await reply.cut()
         else:
@@ -149,20 +175,24 @@ class Session:
     async def close(self) -> None:
         """Answer nothing any more; what is running is broken off, and recorded so."""
         self._closed = True
+        await self.rest()
+        await self._source.close()
+
+    async def rest(self) -> None:
+        """Nobody may ask until ``wake``, and what runs is broken off: what an agent leaves behind must not go on with its model."""
+        self._rests = True
         me = asyncio.current_task()
         while others := {task for task in self._running if task is not me}:
             for task in others:
                 task.cancel()
             await asyncio.wait(others)
-        await self._source.close()
 
-    async def _request(
-        self, method: str, provider: str, path: str, headers: Headers, pieces: AsyncIterator[bytes]
-    ) -> Request:
-        spool = Spool()
-        async for piece in pieces:
-            spool.write(piece)
-        body, api = spool.done(), api_of(method, path)
+    def wake(self) -> None:
+        """An agent begins."""
+        self._rests = False
+
+    async def _request(self, method: str, provider: str, path: str, headers: Headers, body: SpooledBody) -> Request:
+        api = api_of(method, path)
         wanted = await asked(api, path, headers, body)
         self.requests += 1
         return Request(
@@ -184,10 +214,12 @@ class Session:
         except Refused as refused:
             await self._refuse(request, entry, refused, "complete", reply)
         except ModelError as error:
-            self.fault = str(error)
+            self._faults.broke(request, str(error))
             refused = Refused(502, "model_error", str(error))
             await self._refuse(request, entry, refused, "error", reply)
         except asyncio.CancelledError:
+            # It may have been sent already: who goes away before the answer does not ask for nothing.
+            self._spend(request, Usage(), "live", request.body.size, 0)
             await self._finish(entry, "cancelled")
             raise
         except Exception as error:
@@ -200,6 +232,10 @@ class Session:
         """Ask the source, where neither the end of the trial nor a policy nor a budget stands against it."""
         if self._final:
             raise self._final
+        check_form(request.method, request.path)
+        if request.provider != self.provider and request.provider not in self._also:
+            message = f"This trial's provider is {self.provider}. No other is asked."
+            raise Refused(403, "provider_refused", message)
         await policies.check(self._policy, request)
         if request.api not in _UNCOUNTED:
             for account in self._accounts:
@@ -210,9 +246,7 @@ class Session:
 
     async def _refuse(self, request: Request, entry: Entry | None, refused: Refused, end: End, reply: Reply) -> None:
         """Answer with an error of our own."""
-        if refused.final and self._final is None:
-            self._final = refused
-            self.stopped.set_result(Stop(Outcome(refused.kind), refused.detail or refused.message))
+        self._ends_with(refused)
         status, headers, body = refusal(refused, request.api, request.provider)
         error = refused.detail or f"{refused.kind}: {refused.message}"
         try:
@@ -227,9 +261,14 @@ class Session:
         else:
             await self._finish(entry, end, error)
 
+    def _ends_with(self, refused: Refused) -> None:
+        if refused.final and self._final is None:
+            self._final = refused
+            self.stopped.set_result(Stop(Outcome(refused.kind), refused.detail or refused.message))
+
     async def _pass_on(self, request: Request, entry: Entry | None, answer: Answer, reply: Reply) -> None:
         """Give the agent what comes, as it comes, and write it down."""
-        counts = request.api in GENERATING and answer.status < 400
+        counts = _counts(request) and answer.status < 400
         meter = Meter(request.api, answer.headers) if counts else None
         size = 0
         end: End = "cancelled"
@@ -261,37 +300,35 @@ class Session:
         finally:
             await _close(answer.body)
             reading = meter.end() if meter else Reading()
-            usage = self._count(request, answer, end, reading, request.body.size + size if counts else 0)
-            self._judge(request, answer, end)
+            usage = self._count(request, answer, end, reading, size)
+            self._faults.answered(request, answer, end)
             await self._finish(entry, end, error, usage, reading.model)
 
     def _count(self, request: Request, answer: Answer, end: End, reading: Reading, size: int) -> Usage:
         """What an answer came to, added to the sums and taken from the budgets."""
-        if request.api not in GENERATING or answer.status >= 400:
+        if not _counts(request) or answer.status >= 400:
             usage = Usage(requests=1)
             self.usage = add(self.usage, Usage(1, 0, 0, 0, 0.0))
         else:
-            named = answer.provider or request.provider, answer.model_sent or request.model
-            if named not in self._priced:
-                self._priced[named] = price_of(*named, self._prices)
-            usage = usage_of(reading, end, answer.via, self._priced[named])
+            price = self._price(answer.provider or request.provider, answer.model_sent or request.model)
+            usage = usage_of(reading, end, answer.via, price)
             self.usage = add(self.usage, usage)
-            for account in self._accounts:
-                account.spend(usage, guess_tokens(size))
+            self._spend(request, usage, answer.via, request.body.size, size)
         return usage
 
-    def _judge(self, request: Request, answer: Answer, end: End) -> None:
-        """Keep in mind whether the provider does its part. Side calls that it does not know say nothing of that."""
-        if request.api not in GENERATING or end == "cancelled":
-            return
-        provider, status = answer.provider or request.provider, answer.status
-        if end == "cut":
-            self.fault = f"the provider {provider} cut its answer"
-        elif answer.via == "live" and (status in _FAULTS or status >= 500):
-            advice = f": {answer.advice}" if answer.advice else ""
-            self.fault = f"the provider {provider} answered with status {status}{advice}"
-        elif status < 400:
-            self.fault = ""
+    def _price(self, provider: str, model: str | None) -> Price | None:
+        named = provider, model
+        if named not in self._priced:
+            self._priced[named] = price_of(provider, model, self._prices)
+        return self._priced[named]
+
+    def _spend(self, request: Request, usage: Usage, via: Via, came: int, went: int) -> None:
+        """Take an answer from the budgets. What it did not say is guessed from the bytes that came and went."""
+        if _counts(request):
+            price = self._price(request.provider, request.model) if via == "live" else None
+            guessed = guess(came, went, price)
+            for account in self._accounts:
+                account.spend(usage, guessed)
 
     async def _finish(
         self, entry: Entry | None, end: End, error: str = "", usage: Usage | None = None, model: str | None = None
@@ -299,6 +336,13 @@ class Session:
         """End the record of an exchange, even where its request is being cancelled once more: nothing waits here."""
         if entry:
             await entry.end(end, error=error, usage=usage or Usage(requests=1), model_returned=model)
+
+
+def _counts(request: Request) -> bool:
+    """Whether an answer costs tokens: of an API that is known for that, or of another one that is asked for a model."""
+    return request.api in GENERATING or (
+        request.api == "other" and request.method == "POST" and request.model is not None
+    )
 
 
 def _failed(error: Exception) -> str:

@@ -24,23 +24,33 @@ MAP = "map."
 
 WEB_SEARCH = "web_search"
 
+PROVIDERS = "providers"
+"""The model option that lets agents ask other providers too, with the user's keys for them."""
+
 
 class ModelSettings(Struct, frozen=True):
-    """``--model-option``, taken apart. ``names`` maps names that are asked for to names that are sent."""
+    """``--model-option``, taken apart. ``names`` maps names that are asked for to names that are sent.
+
+    ``also`` are providers that agents may ask beside the config's own.
+    """
 
     options: options.Options
     policy: Policy
     names: dict[str, str]
+    also: tuple[str, ...] = ()
 
 
 def model_settings(given: Mapping[str, str]) -> ModelSettings:
     """Raises InputError for an option that models do not have."""
-    own = {name: value for name, value in given.items() if name != WEB_SEARCH and not name.startswith(MAP)}
+    own = {
+        name: value for name, value in given.items() if name not in (WEB_SEARCH, PROVIDERS) and not name.startswith(MAP)
+    }
     search = given.get(WEB_SEARCH, "on")
     if search not in ("on", "off"):
         raise InputError("wrong value", where="--model-option", field=WEB_SEARCH, found=search, wanted="on or off")
     names = {name.removeprefix(MAP): value for name, value in given.items() if name.startswith(MAP)}
-    return ModelSettings(options.parse(own), Policy(web_search=search == "on"), names)
+    also = tuple(name.strip() for name in given.get(PROVIDERS, "").split(",") if name.strip())
+    return ModelSettings(options.parse(own), Policy(web_search=search == "on"), names, also)
 
 
 def check_settings(request: RunRequest, configs: Mapping[str, LockedConfig], tasks: Collection[str]) -> None:
@@ -61,9 +71,9 @@ def check_settings(request: RunRequest, configs: Mapping[str, LockedConfig], tas
 def check_keys(request: RunRequest, configs: Mapping[str, LockedConfig]) -> None:
     """Every provider that will be asked has its key. Raises InputError."""
     known = providers()
-    for ref in _models(request, configs):
-        if ref.kind == "provider":
-            find_key(provider_of(ref.provider, known, request.model_base_url), os.environ, Path.cwd())
+    own = [ref.provider for ref in _models(request, configs) if ref.kind == "provider"]
+    for name in (*own, *model_settings(request.model_options).also):
+        find_key(provider_of(name, known, request.model_base_url), os.environ, Path.cwd())
 
 
 def _models(request: RunRequest, configs: Mapping[str, LockedConfig]) -> list[ModelRef]:

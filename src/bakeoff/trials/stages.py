@@ -208,8 +208,6 @@ class Stage:
             before = look(self.folder)
             with self.recorder.phase("agent"):
                 end = await self._run_agent(step, logs, limits)
-            if final and self.traffic:
-                await self.traffic.stop()
             touched = True
             used = await self.live.used()
             if used.exceeded:
@@ -320,7 +318,11 @@ class Stage:
             mcp_servers=self.environment.mcp_servers,
         )
         self.recorder.emit("agent_command_started", {"agent": self.agent.name, "step": step.name})
-        end = await run_timed(self.agent.run(context), limits.agent_timeout_sec, self.traffic)
+        try:
+            end = await run_timed(self.agent.run(context), limits.agent_timeout_sec, self.traffic)
+        finally:
+            if self.traffic is not None:
+                await self.traffic.rest()
         if end.outcome is Outcome.AGENT_TIMEOUT:
             self.recorder.emit("agent_command_timeout", {"seconds": limits.agent_timeout_sec})
         elif end.outcome in (None, Outcome.AGENT_ERROR):

@@ -13,6 +13,9 @@ from bakeoff.errors import ModelError
 from bakeoff.gateway.session import Stop
 from bakeoff.records.outcomes import Outcome
 
+MOST_WAITED = 3600.0
+"""Seconds of waiting that are given back, or as many as an agent has, if that is more: an agent can make its requests wait, and work on."""
+
 
 class AgentEnd(msgspec.Struct, frozen=True):
     """How the agent ended; ``outcome`` is None where it ended by itself and well."""
@@ -62,7 +65,7 @@ async def run_timed(run: Coroutine[Any, Any, AgentClaim], seconds: float | None,
         while True:
             left = None
             if seconds is not None:
-                left = begun + seconds + (traffic.waited if traffic else 0.0) - clock()
+                left = begun + seconds + (min(traffic.waited, max(seconds, MOST_WAITED)) if traffic else 0.0) - clock()
                 if left <= 0:
                     break
             done, _ = await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)

@@ -130,6 +130,7 @@ class TrialTraffic:
             answering.source,
             provider=answering.provider,
             model=answering.model,
+            also=sources.settings.also,
             token=secrets.token_urlsafe(24),
             recorder=self._told,
             accounts=(Account(sources.budgets.trial, "trial"), sources.job_account),
@@ -173,6 +174,7 @@ class TrialTraffic:
                 self._served = await gateway.serve(self.session, door.socket)
             else:
                 self._served = await gateway.serve_here(self.session)
+        self.session.wake()
         return Endpoint(
             bases={protocol: self._served.base(protocol) for protocol in _PROTOCOLS},
             key=KEY if inside else self.session.token,
@@ -180,14 +182,14 @@ class TrialTraffic:
             provider=self._answering.provider,
         )
 
-    async def stop(self) -> None:
-        """The last agent has ended: whoever asks now is told so. May be called again."""
-        await self.session.close()
+    async def rest(self) -> None:
+        """No request is answered until the next ``reach``: neither what an agent leaves behind nor what is judged has a model."""
+        await self.session.rest()
 
     async def end(self) -> TrafficEnd:
         """No request is answered any more, and all that came is on the disk. May be called again."""
         if self._end is None:
-            await self.stop()
+            await self.session.close()
             if self._served is not None:
                 await self._served.close()
             recorded = await self._recording.close()

@@ -197,7 +197,15 @@ class World:
         waits = Waits()
         upstream = {name: more.pop(name) for name in ("models", "options") if name in more}
         made = source or Upstream(self.client, "trial", waits=waits, **upstream)
-        fields: dict[str, Any] = {"provider": "openai", "token": TOKEN, "recorder": self.memory, "waits": waits, **more}
+        also = ("anthropic", "google", "local")
+        fields: dict[str, Any] = {
+            "provider": "openai",
+            "also": also,
+            "token": TOKEN,
+            "recorder": self.memory,
+            "waits": waits,
+            **more,
+        }
         session = Session(made, **fields)
         self.stack.push_async_callback(session.close)
         return session
