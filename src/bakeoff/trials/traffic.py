@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from bakeoff.agents.base import Endpoint
+from bakeoff.agents.installed.command import fixed
 from bakeoff.errors import SandboxError
 from bakeoff.files.atomic import write_json
 from bakeoff.gateway.budgets import Account
@@ -67,6 +68,7 @@ class JobTraffic:
         sources = self._sources
         roots = {
             "workdir": workdir,
+            "home": fixed(spec.config.agent.name)["home"],
             "packet": PACKET_DIR,
             "artifacts": ARTIFACTS_DIR,
             "run_id": spec.trial.run_id,
