@@ -41,12 +41,20 @@ ELSEWHERE = (
 """What requests say of the time and the machine, and how another one says it."""
 
 
+TOLD = {
+    "citation-check": "tennant2009",
+    "configure-git-webserver": "all as asked, and empty again",
+    "decode-telemetry": "found 0 actions",
+}
+"""Words that the agent was told while it worked, by task."""
+
+
 def bakeoff(*args: str | Path, cwd: Path, home: Path) -> subprocess.CompletedProcess[str]:
     """``bakeoff ARGS`` with no key in its environment."""
     env = {name: value for name, value in os.environ.items() if not name.endswith(("_KEY", "_TOKEN"))}
     call = [sys.executable, "-m", "bakeoff", *map(str, args)]
     return subprocess.run(
-        call, cwd=cwd, env={**env, "BAKEOFF_HOME": str(home)}, capture_output=True, text=True, timeout=100, check=False
+        call, cwd=cwd, env={**env, "BAKEOFF_HOME": str(home)}, capture_output=True, text=True, timeout=280, check=False
     )
 
 
@@ -79,6 +87,7 @@ def elsewhere(body: str) -> str:
     return body
 
 
+@pytest.mark.timeout(300)  # agents start eight times
 def test_every_fixture_replays_to_its_outcome_and_reward(
     real_agent: Callable[[str], str], isolated_home: Path, tmp_path: Path
 ) -> None:
@@ -134,11 +143,7 @@ async def test_another_day_zone_and_kernel_make_no_difference(name: str) -> None
 @pytest.mark.parametrize("name", SHIPPED)
 async def test_another_character_in_what_a_tool_gave_diverges(name: str) -> None:
     fixture = SHIPPED[name]
-    said = {
-        "citation-check": "tennant2009",
-        "configure-git-webserver": "all as asked, and empty again",
-    }
-    word = said.get(name.partition("/")[0], "Done")
+    word = TOLD[name.partition("/")[0]]
     *before, last = requests(fixture, lambda body: body)
     replay = replay_of(fixture)
     for request in before:
@@ -161,7 +166,10 @@ def test_with_its_skill_an_agent_asks_something_else_than_without(agent: str) ->
 
 def test_there_are_failures_among_them_and_nobody_hides_them() -> None:
     rewards = {name: one.provenance.reward for name, one in SHIPPED.items() if one.provenance}
-    assert {name for name, reward in rewards.items() if reward == 0} >= {"citation-check/codex-careless"}
+    assert {name for name, reward in rewards.items() if reward == 0} == {
+        "citation-check/codex-careless",
+        "decode-telemetry/mini-swe-agent-smollm2",
+    }
     assert not (FIXTURES.parent / "known-bad.toml").exists()
 
 
