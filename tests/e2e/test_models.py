@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.agents.installed import catalog as installed
 from bakeoff.records.journal import read_results
 from bakeoff.records.outcomes import Outcome
 from walking import AGENT, SOLVE, WALKER, exchanges, recording, script, the_result, told
@@ -188,3 +189,20 @@ def test_a_job_that_was_killed_is_resumed_whether_scripted_or_replayed(make_task
     assert [(result.outcome, result.reward) for result in again] == [(Outcome.PASSED, 1.0)] * 2
     for result in again:
         assert {one.via for one in exchanges(tmp_path / "jobs" / "again" / result.path / "fixture")} == {"replayed"}
+
+
+def test_an_agent_of_ones_own_file_is_recorded_by_its_name_and_replayed(
+    real_agent, make_task, call, tmp_path, monkeypatch
+) -> None:
+    real_agent("codex")
+    (tmp_path / "codex.toml").write_bytes((Path(installed.__file__).parent / "data" / "codex.toml").read_bytes())
+    model = script(tmp_path / "s.toml", SOLVE)
+    said = call("run", "-t", make_task(), "-a", "codex.toml", "-m", model, "--name", "job")
+    assert said.code == 0, said.err + said.out
+    agent = json.loads((recording(tmp_path / "jobs" / "job") / "provenance.json").read_text())["agent"]
+    assert (agent["name"], agent["definition"]) == ("codex", str(tmp_path / "codex.toml"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    again = call("replay", tmp_path / "jobs" / "job", "--name", "again")
+    assert again.code == 0, again.err + again.out
