@@ -183,6 +183,7 @@ def test_provenance_tells_all_and_nothing_of_the_machine_that_recorded(name: str
     assert {place.split("/")[1] for place in told.roots.values() if place.startswith("/")} <= {
         "app",
         "logs",
+        "root",
         "task_packet",
     }
 
