@@ -32,7 +32,7 @@ def _is_object(part: bytes) -> bool:
     try:
         decoded = base64.urlsafe_b64decode(part.rstrip(b"=") + b"=" * (-len(part.rstrip(b"=")) % 4))
         msgspec.json.decode(decoded)
-    except (ValueError, msgspec.DecodeError):
+    except (ValueError, msgspec.DecodeError, RecursionError):
         return False
     return True
 

@@ -192,6 +192,7 @@ class TrialTraffic:
             await self.session.close()
             if self._served is not None:
                 await self._served.close()
+            self._end = TrafficEnd(self.session.usage, self._told.model_returned)  # what fails below, fails once
             recorded = await self._recording.close()
             kept = recorded if recorded.exchanges or recorded.refused else None
             self._end = TrafficEnd(self.session.usage, self._told.model_returned, kept)
