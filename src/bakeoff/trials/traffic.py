@@ -199,11 +199,15 @@ class TrialTraffic:
         return self._end
 
     def flags(self, result: TrialResult) -> set[Flag]:
-        """What a replay has to say of a trial that came to ``result``."""
+        """What a recording that was not kept, and what a replay, have to say of a trial that came to ``result``."""
+        found = set[Flag]()
+        if self._end is not None and self._end.recorded is not None and self._end.recorded.refused:
+            found.add(Flag.RECORDING_REFUSED)
         fixture = self._answering.fixture
         if fixture is None or fixture.provenance is None:
-            return set()
-        found = {Flag.FIXTURE_MODIFIED} if fixture.modified else set[Flag]()
+            return found
+        if fixture.modified:
+            found.add(Flag.FIXTURE_MODIFIED)
         if self._spec.settings.until is None and result.reward != fixture.provenance.reward and not result.excluded:
             found.add(Flag.REWARD_DIFFERS)
         return found
