@@ -70,6 +70,7 @@ def with_gemini_model(path: str, model: str) -> str:
 
 
 _MISSING = Raw(b"")
+_AT_ONCE = 32 << 10  # bytes of a body, made to be slow to read, that take no longer than a fifth of a second
 
 
 class _Top(Struct):
@@ -109,7 +110,7 @@ async def find_in(headers: Headers, body: Body, keys: Iterable[str], keep: int =
         except Unreadable:
             return None
 
-    return look() if body.size <= IN_MEMORY and not codings(headers) else await asyncio.to_thread(look)
+    return look() if body.size <= _AT_ONCE and not codings(headers) else await asyncio.to_thread(look)
 
 
 def plain(headers: Headers, body: Body) -> Iterator[bytes]:

@@ -47,7 +47,7 @@ def conversation_of(api: Api, body: bytes) -> str:
         return ""
     try:
         asked = _ASKED.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     first = (
         asked.input if isinstance(asked.input, str) else _first_words(asked.messages or asked.input or asked.contents)
@@ -60,7 +60,7 @@ def _first_words(said: list[Raw]) -> str:
     for raw in said:
         try:
             message = _SAID.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if message.role != "user" or message.type != "message":
             continue
@@ -73,5 +73,5 @@ def _first_words(said: list[Raw]) -> str:
 def _text(part: Raw) -> str:
     try:
         return _PART.decode(part).text
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""

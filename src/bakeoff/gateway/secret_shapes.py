@@ -19,6 +19,17 @@ import msgspec
 from bakeoff.gateway.redaction import Rule, Rules
 
 _ALONE = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf]))"  # not inside a word; in JSON the n of a line's end is none
+_ANY = rb"(?:(?>[\xc0-\xff][\x80-\xbf]{0,3}|[\x00-\x09\x0b-\xbf])){0,20}?"  # as many characters, of whatever size
+
+
+_REPLACED = re.compile(rb"\[redacted:[A-Za-z0-9_.-]{1,200}\]")
+
+
+def _folded(word: bytes) -> bytes:
+    """A word in small letters, as readers of text find it where case does not count: two signs of no ASCII count as an s and a k."""
+    return word.replace(b"s", rb"(?:s|\xc5\xbf)").replace(b"k", rb"(?:k|\xe2\x84\xaa)")
+
+
 _BLOCK = rb"(?:[A-Z0-9]{1,16} ){0,4}PRIVATE KEY(?: BLOCK)?"
 
 
@@ -32,7 +43,7 @@ def _is_object(part: bytes) -> bool:
     try:
         decoded = base64.urlsafe_b64decode(part.rstrip(b"=") + b"=" * (-len(part.rstrip(b"=")) % 4))
         msgspec.json.decode(decoded)
-    except (ValueError, msgspec.DecodeError):
+    except (ValueError, msgspec.DecodeError, RecursionError):
         return False
     return True
 
@@ -48,7 +59,8 @@ _KINDS = (
     _rule("aws-access-key", rb"(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[0-9A-Z]{16}", b"A3T", b"ABIA", b"ACCA", b"AKIA", b"ASIA"),
     _rule(
         "aws-access-key",
-        rb"(?i)aws.{0,20}?(?:key|pwd|pw|password|pass|token).{0,20}?['\"]([0-9a-z/+]{40})\\{0,3}['\"]",
+        rb"(?i)(?<!\[redacted:)" + _folded(rb"aws") + _ANY + _folded(rb"(?:key|pwd|pw|password|pass|token)") + _ANY
+        + rb"['\"]((?:[0-9a-z/+]|\xc5\xbf|\xe2\x84\xaa){40})\\{0,3}['\"]",
         b"aws", b"AWS", runs=False, group=1,
     ),
     _rule("azure-storage-key", rb"AccountKey=([a-zA-Z0-9+/=]{88})", b"AccountKey=", runs=False, group=1),
@@ -81,12 +93,18 @@ _KINDS = (
         rb"|sk-[A-Za-z0-9_-]{0,256}?[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}",
         b"sk-",
     ),
+    _rule("model-provider-key", rb"[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}", b"T3BlbkFJ", runs=False),
     _rule("google-api-key", rb"AIza[0-9A-Za-z_-]{35}", b"AIza"),
     _rule("hugging-face-token", _ALONE + rb"hf_[A-Za-z0-9]{30,64}", b"hf_"),
-    _rule("slack-token", rb"(?i)xox[abposr]-(?:\d{1,32}-){1,16}[a-z0-9]{1,255}", b"xox", b"XOX"),
     _rule(
         "slack-token",
-        rb"(?i)https://hooks\.slack\.com/services/(T\w{1,64}/B\w{1,64}/\w{1,128})",
+        rb"(?i)xox(?:[abpor]|s|\xc5\xbf)-(?:[\d\x80-\xff]{1,96}-){1,16}[a-z0-9\x80-\xff]{1,255}",
+        b"xox", b"XOX", reach=2000, runs=False,
+    ),
+    _rule(
+        "slack-token",
+        rb"(?i)" + _folded(rb"https://hooks") + rb"\." + _folded(rb"slack") + rb"\.com/" + _folded(rb"services")
+        + rb"/(T[\w\x80-\xff]{1,64}/B[\w\x80-\xff]{1,64}/[\w\x80-\xff]{1,128})",
         b"hooks.slack.com/", runs=False, group=1,
     ),
     _rule("stripe-access-key", rb"[rs]k_live_[0-9a-zA-Z]{24,255}", b"k_live_"),
@@ -135,10 +153,10 @@ def _plugin(name: str) -> Any:
 def still_there(data: bytes, rows: bytes | None = None) -> Iterator[str]:
     """The kinds of secrets that detect-secrets sees in ``data``. Loads no plugin that could not find anything.
 
-    ``rows`` are the ``runs`` of the data, where they are known.
+    ``rows`` are the ``runs`` of the data, where they are known. The names that stand for what was replaced are no part of a secret.
     """
     names = {rule.kind: PLUGINS[rule.kind] for rule in SHAPES.hinted(data, rows) if rule.kind in PLUGINS}
-    text = data.decode("utf-8", "replace") if names else ""
+    text = _REPLACED.sub(b"\n\0\n", data).decode("utf-8", "replace") if names else ""
     for kind, name in names.items():
         if any(True for _ in cast("Iterator[str]", _plugin(name).analyze_string(text))):
             yield kind

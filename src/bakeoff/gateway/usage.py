@@ -84,7 +84,7 @@ T = TypeVar("T")
 def _maybe(decoder: msgspec.json.Decoder[T], raw: Raw) -> T | None:
     try:
         return decoder.decode(raw) if bytes(raw) else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -139,7 +139,7 @@ class Meter:
     def _document(self, data: bytes) -> None:
         try:
             documents = _SEVERAL.decode(data) if data.lstrip()[:1] == b"[" else [_ONE.decode(data)]
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         for document in documents:
             self._read(document)
@@ -179,7 +179,7 @@ class Meter:
             return
         try:
             document = _ONE.decode(line[5:])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         self._read(document)
 

@@ -46,7 +46,7 @@ def exchanges_file(folder: Path) -> Path:
 def _reason(path: Path) -> str:
     try:
         refusal = msgspec.json.decode(path.read_bytes(), type=Refusal)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "it held secrets"
     return f"{refusal.reason} ({', '.join(refusal.kinds)})"
 
@@ -85,7 +85,7 @@ def read_exchanges(path: Path) -> Iterator[tuple[bytes, Exchange]]:
         try:
             check_version(line, where)
             exchange = _DECODER.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(f"not an exchange: {error}", where=where, wanted="JSON as the recorder wrote it") from None
         if exchange.seq <= last:
             raise InputError(

@@ -106,7 +106,7 @@ def read_results(job: Path) -> Iterator[TrialResult]:
                 return
             try:
                 result = _decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise InputError(f"line {number} is not a result: {error}", where=str(path)) from None
             _check_version(result.schema_version, f"{path}: line {number}")
             if result.key in seen:
@@ -146,7 +146,7 @@ def read_job(job: Path) -> JobRecord:
         version = msgspec.json.decode(data, type=_Version).schema_version
         _check_version(version, str(path))
         return msgspec.json.decode(data, type=JobRecord)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"not a job record: {error}", where=str(path)) from None
 
 

@@ -40,6 +40,7 @@ class Flag(StrEnum):
     CHANGES_INCOMPLETE = "changes_incomplete"
     REWARD_DIFFERS = "reward_differs"
     FIXTURE_MODIFIED = "fixture_modified"
+    RECORDING_REFUSED = "recording_refused"
 
 
 RETRIED = frozenset({Outcome.IMAGE_ERROR, Outcome.SANDBOX_ERROR, Outcome.MODEL_ERROR})

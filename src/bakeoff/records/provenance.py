@@ -35,5 +35,5 @@ def read_provenance(folder: Path) -> Provenance | None:
     try:
         check_version(data, str(path))
         return msgspec.json.decode(data, type=Provenance)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"not a provenance: {error}", where=str(path), wanted="as the recorder wrote it") from None

@@ -59,5 +59,5 @@ def read_replay(path: Path) -> TrialReplay | None:
         return msgspec.json.decode(path.read_bytes(), type=TrialReplay)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise InputError(f"not the record of a replay: {error}", where=str(path)) from None

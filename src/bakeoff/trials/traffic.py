@@ -192,17 +192,22 @@ class TrialTraffic:
             await self.session.close()
             if self._served is not None:
                 await self._served.close()
+            self._end = TrafficEnd(self.session.usage, self._told.model_returned)  # what fails below, fails once
             recorded = await self._recording.close()
             kept = recorded if recorded.exchanges or recorded.refused else None
             self._end = TrafficEnd(self.session.usage, self._told.model_returned, kept)
         return self._end
 
     def flags(self, result: TrialResult) -> set[Flag]:
-        """What a replay has to say of a trial that came to ``result``."""
+        """What a recording that was not kept, and what a replay, have to say of a trial that came to ``result``."""
+        found = set[Flag]()
+        if self._end is not None and self._end.recorded is not None and self._end.recorded.refused:
+            found.add(Flag.RECORDING_REFUSED)
         fixture = self._answering.fixture
         if fixture is None or fixture.provenance is None:
-            return set()
-        found = {Flag.FIXTURE_MODIFIED} if fixture.modified else set[Flag]()
+            return found
+        if fixture.modified:
+            found.add(Flag.FIXTURE_MODIFIED)
         if self._spec.settings.until is None and result.reward != fixture.provenance.reward and not result.excluded:
             found.add(Flag.REWARD_DIFFERS)
         return found

@@ -99,7 +99,7 @@ class Collector:
     def _check(self, answer: bytes) -> None:
         try:
             partial = msgspec.json.decode(answer, type=_Reply).partial_success if answer.strip() else None
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return
         if partial is not None and str(partial.rejected_spans) not in ("0", ""):
             told = partial.error_message[:300] or "it does not say why"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, urlencode
@@ -114,9 +115,12 @@ class Reader:
         """A body as it is compared, for people: tokens as ``<name>``, ids numbered; text where it is no JSON object."""
         body = self._redacted(body)
         value = _load(body)
-        if not isinstance(value, dict):
-            return body.decode(errors="replace")
-        table = cast("dict[str, Any]", value)
+        if isinstance(value, dict):
+            with suppress(RecursionError):
+                return self._shown(api, cast("dict[str, Any]", value))
+        return body.decode(errors="replace")
+
+    def _shown(self, api: Api, table: dict[str, Any]) -> dict[str, Any]:
         listed = MESSAGES.get(api, "")
         numbers: dict[str, int] = {}
         out: dict[str, Any] = {}
@@ -142,8 +146,11 @@ class Reader:
         if known is not None:
             return known
         ids: list[str] = []
-        value = _load(self._redacted(raw))
-        left = _dump(normalise(value, rule, self._replace, ids))
+        plain = self._redacted(raw)
+        try:
+            left = _dump(normalise(_load(plain), rule, self._replace, ids))
+        except RecursionError:
+            left, ids = plain, []  # nested too deep to be walked: compared byte for byte
         piece = _Piece(_digest(left), tuple(ids))
         self._size += len(raw)
         if self._size > REMEMBERED:

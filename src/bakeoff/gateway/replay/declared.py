@@ -104,7 +104,7 @@ def parse_volatile(text: bytes, where: str) -> Volatile:
     """Raises InputError for what is not such data, for a place that cannot be read and for an expression without named groups."""
     try:
         data = msgspec.toml.decode(text, type=Volatile)
-    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise InputError(str(error), where=where, wanted="a TOML file of volatile fields") from None
     check(data, where)
     return data
