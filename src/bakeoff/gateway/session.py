@@ -22,7 +22,7 @@ from bakeoff.gateway.totals import NONE_YET, add, usage_of
 from bakeoff.gateway.traffic import Answer, Broken, Entry, Recorder, Refused, Request, Source
 from bakeoff.gateway.usage import Meter, Reading
 from bakeoff.gateway.waits import Waits
-from bakeoff.records.exchanges import End, Headers
+from bakeoff.records.exchanges import End, Headers, Via
 from bakeoff.records.outcomes import Outcome
 from bakeoff.records.results import Usage
 from bakeoff.records.run import TraceKind
