@@ -81,7 +81,7 @@ def _small(base: str, pid: int) -> list[Row]:
     ]
 
 
-def _memory(port: int, core: int) -> list[Row]:
+def _memory(port: int, core: int | None) -> list[Row]:
     """Megabytes by which the process grows at most."""
     rows: list[Row] = []
     asks = {
@@ -99,7 +99,7 @@ def _memory(port: int, core: int) -> list[Row]:
     return rows
 
 
-def _disk(port: int, core: int) -> list[Row]:
+def _disk(port: int, core: int | None) -> list[Row]:
     with _gateway(port, core) as gateway:
         sent = asyncio.run(load.turns(gateway.base, 20, 115_000))
         stored = gateway.end()["bytes"]
@@ -211,6 +211,6 @@ def show(rows: list[Row]) -> None:
 
 if __name__ == "__main__":
     if command := sys.argv[1:]:
-        show(beside(command, 1))
+        show(beside(command))
     else:
         show(measure())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import walking
 from bakeoff.api import run
 from bakeoff.records.job import AgentRequest, RunRequest
 
@@ -58,6 +59,29 @@ async def test_a_trial_syncs_once_and_writes_thirteen_files(tmp_path, make_task,
     for trial in (end.path / "trials").glob("*/*"):
         assert {str(path.relative_to(trial)) for path in trial.rglob("*") if path.is_file()} == FILES
     assert {path.name for path in end.path.iterdir()} == {"job.json", "results.jsonl", ".lock", "trials"}
+
+
+async def test_a_model_adds_three_files_and_two_syncs_to_a_trial(tmp_path, make_task, monkeypatch) -> None:
+    """What was said, where it comes from, and the trajectory. Of the recording its lines and its folder are synced."""
+    make_task("t", test=TEST)
+    synced: list[str] = []
+    for name in ("fsync", "fdatasync", "sync"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, real=real: (synced.append(_named(*args)), real(*args))[1])
+    agent = AgentRequest(
+        name="command", command='python3 "$BAKEOFF_AGENT_FILES/walker.py"', files=(str(walking.WALKER),)
+    )
+    model = walking.script(tmp_path / "script.toml", ": > /app/done")
+    request = RunRequest(datasets=(str(tmp_path / "tasks"),), agents=(agent,), models=(model,))
+    end = await run(request, out=tmp_path / "jobs")
+    (trial,) = (end.path / "trials").glob("*/*")
+    more = {str(path.relative_to(trial)) for path in trial.rglob("*") if path.is_file()} - FILES
+    assert more == {"fixture/exchanges.jsonl.zst", "fixture/provenance.json", "trajectory.json"}
+    assert sorted(synced) == ["exchanges.jsonl.zst", "fixture", "results.jsonl"]
+
+
+def _named(descriptor: int = -1) -> str:
+    return os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
 
 
 def test_nothing_statistical_is_loaded_while_trials_run(tmp_path, make_task) -> None:

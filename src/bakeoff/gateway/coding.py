@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from bakeoff.gateway.shapes.reading import BadShape
 from bakeoff.records.exchanges import Headers
+
+KNOWN = ("gzip", "x-gzip", "deflate", "zstd")
+"""The codings that can be read: providers are not to believe that an agent accepts more."""
+
+LIMIT = 256 << 20
+"""The most bytes that a whole body is unfolded to."""
 
 PIECE = 256 << 10
 """What a decoder hands on at most in one piece, so that a small body that unpacks to a huge one costs time and no memory."""
@@ -15,8 +22,12 @@ MOST = 4
 """Codings of one body, one above the other."""
 
 
-class Unreadable(Exception):
-    """A body in a coding that is not known here, or that does not hold to it."""
+_MEMBERS = 1000  # of one gzip body: each costs as much as kilobytes of content
+_WINDOW = 8 << 20  # bytes of what came before that a zstd body may refer to; browsers have the same bound
+
+
+class Unreadable(BadShape):
+    """A body in a coding that is not known here, that does not hold to it, or that is too much."""
 
 
 def header(headers: Headers, name: str) -> str:
@@ -32,6 +43,32 @@ def codings(headers: Headers) -> tuple[str, ...]:
         return ()
     names = (name.strip().lower() for name in named.split(","))
     return tuple(name for name in names if name not in ("", "identity"))
+
+
+def decode(body: bytes, headers: Headers, *, limit: int = LIMIT) -> bytes:
+    """``body`` without the codings that the header ``Content-Encoding`` names; of one that was cut, what came of it.
+
+    Raises Unreadable, also for more than ``limit`` bytes.
+    """
+    return unfold(body, codings(headers), limit)
+
+
+def unfold(body: bytes, names: Sequence[str], limit: int = LIMIT) -> bytes:
+    """The same for a body whose codings are known."""
+    if not names or not body:
+        return body
+    out: list[bytes] = []
+    size = 0
+
+    def more(piece: bytes) -> None:
+        nonlocal size
+        size += len(piece)
+        if size > limit:
+            raise Unreadable(f"a compressed body unfolds to more than {limit} bytes")
+        out.append(piece)
+
+    Decoder(names, more).feed(body)
+    return b"".join(out)
 
 
 Sink = Callable[[bytes], None]
@@ -79,11 +116,20 @@ class _Deflated:
         self._wbits = wbits
         self._sink = sink
         self._inner: _Inflater | None = None
+        self._members = 0
 
     def feed(self, data: bytes) -> None:
         while data:
             inner = self._inner
+            if inner is None and self._members:
+                # Zeros after a member fill up a block.
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
             if inner is None:
+                self._members += 1
+                if self._members > _MEMBERS:
+                    raise Unreadable(f"a compressed body has more than {_MEMBERS} members")
                 zlib_header = data[0] & 0x0F == 8 and data[0] >> 4 <= 7
                 inner = self._inner = zlib.decompressobj(self._wbits or (15 if zlib_header else -15))
             data = self._member(inner, data)
@@ -119,8 +165,7 @@ class _Writer:
 def _zstd(sink: Sink) -> Sink:
     import zstandard
 
-    # The window is bounded as browsers bound it: 8 MiB.
-    unpacker = zstandard.ZstdDecompressor(max_window_size=8 << 20)
+    unpacker = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
     writer = unpacker.stream_writer(_Writer(sink), write_size=PIECE)  # pyright: ignore[reportArgumentType] - it only writes
 
     def feed(data: bytes) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from bakeoff.gateway.blobs import MAX_BASE, Base, Bases, shared
-from bakeoff.gateway.coding import Unreadable, codings
+from bakeoff.gateway.coding import Unreadable, codings, unfold
 from bakeoff.gateway.conversations import conversation_of
 from bakeoff.gateway.headers import kept_headers, kept_path, without_encoding
 from bakeoff.gateway.keeping import Keeper
 from bakeoff.gateway.secrets import Secrets, added
-from bakeoff.gateway.taking import Taken, Taking, in_memory, plain_body
+from bakeoff.gateway.taking import UNFOLDED, Taken, Taking, in_memory
 from bakeoff.gateway.traffic import Request
 from bakeoff.records.exchanges import Blob, End, Exchange, Headers, Via
 from bakeoff.records.results import Usage
@@ -137,7 +137,7 @@ class Sheet:
 
     def _unfolded_conversation(self, data: bytes) -> str:
         try:
-            return conversation_of(self._asked.api, plain_body(data, self._codings))
+            return conversation_of(self._asked.api, unfold(data, self._codings, UNFOLDED))
         except Unreadable:
             return ""
 

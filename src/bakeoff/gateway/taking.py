@@ -8,14 +8,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bakeoff.gateway.coding import Decoder, Unreadable
+from bakeoff.gateway.coding import Decoder, Unreadable, unfold
 from bakeoff.gateway.secrets import Redactor, Secrets, added
 
 SPOOL = 1 << 20
 """Bytes of a body beyond which it is written to a file as it comes."""
 
 _STEP = 256 << 10
-_UNFOLDED = 64 << 20  # bytes to which a small compressed body may unfold to be looked into
+UNFOLDED = 64 << 20  # bytes to which a small compressed body may unfold to be looked into
 _LONGEST = 1 << 30  # bytes of a long one that are stored; what is beyond is cut off, and counted as unread
 
 
@@ -79,7 +79,7 @@ def in_memory(data: bytes, codings: Sequence[str], secrets: Secrets, *, clean: b
     counts: dict[str, int] = {}
     if codings and data:
         try:
-            plain = plain_body(data, codings)
+            plain = unfold(data, codings, UNFOLDED)
         except Unreadable:
             counts["unread body"] = 1
         else:
@@ -93,22 +93,6 @@ def in_memory(data: bytes, codings: Sequence[str], secrets: Secrets, *, clean: b
     redacted = redactor.feed(data) + redactor.end()
     counts = added(counts, redactor.counts)
     return Taken(data=redacted, size=len(redacted), sha256=_sha256(redacted), counts=counts, at=redactor.at)
-
-
-def plain_body(data: bytes, codings: Sequence[str]) -> bytes:
-    """The body without its content codings. Raises Unreadable, also where it unfolds to more than is looked at."""
-    out: list[bytes] = []
-    size = 0
-
-    def more(piece: bytes) -> None:
-        nonlocal size
-        size += len(piece)
-        if size > _UNFOLDED:
-            raise Unreadable("the body unfolds to too much")
-        out.append(piece)
-
-    Decoder(codings, more).feed(data)
-    return b"".join(out)
 
 
 class _File:

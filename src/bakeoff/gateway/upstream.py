@@ -17,7 +17,7 @@ from bakeoff.gateway.body import Spool
 from bakeoff.gateway.coding import Unreadable, codings
 from bakeoff.gateway.forward import Client, Outgoing, Route
 from bakeoff.gateway.limit import Gate
-from bakeoff.gateway.mask import Mask
+from bakeoff.gateway.mask import Mask, Watch
 from bakeoff.gateway.options import Options, keys, members
 from bakeoff.gateway.providers import Provider, url_of
 from bakeoff.gateway.retries import TOO_MUCH, again, retry_after, wait
@@ -72,6 +72,13 @@ class Upstream:
                 for name, value in told
             )
         stream = _Stream(response, gate, mask)
+        if key and (names := codings(told)):
+            try:
+                stream.mask = Watch(key, names)
+            except Unreadable as error:
+                await stream.aclose()
+                # Whether the key is in it cannot be told, and it was asked for what can be read.
+                raise ModelError(f"the provider {request.provider} failed: {error}") from None
         return Answer(
             status=response.status,
             headers=told,
@@ -160,7 +167,7 @@ class _Stream:
     def __init__(self, response: aiohttp.ClientResponse, gate: Gate, mask: Mask | None) -> None:
         self._response = response
         self._gate = gate
-        self._mask = mask
+        self.mask: Mask | Watch | None = mask
         self._open = True
 
     def __aiter__(self) -> _Stream:
@@ -175,9 +182,9 @@ class _Stream:
                 raise Broken(type(error).__name__) from None
             if not data:
                 await self.aclose()
-                data = self._mask.end() if self._mask else b""
-            elif self._mask:
-                data = self._mask.feed(data)
+                data = self.mask.end() if self.mask else b""
+            elif self.mask:
+                data = self.mask.feed(data)
             if data:
                 return data
         raise StopAsyncIteration

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from bakeoff.gateway.coding import header
+from bakeoff.gateway.coding import KNOWN, header
 from bakeoff.gateway.providers import Auth
 from bakeoff.records.exchanges import Headers
 
@@ -27,6 +27,8 @@ _OF_A_REQUEST = frozenset({"host", "content-length", "expect"})
 KEYS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
 """Headers in which clients send keys."""
 
+_READ = frozenset((*KNOWN, "identity", ""))
+_NOT = re.compile(r"\s*q\s*=\s*0(?:\.0*)?\s*")
 _EXCHANGED = KEYS | _OF_A_REQUEST
 
 _KEY_IN_QUERY = re.compile(r"(?<=[?&])(?:key|api_key|access_token)=[^&]*&?")
@@ -57,6 +59,8 @@ def to_provider(headers: Headers, path: str, forms: tuple[Auth, ...], key: str |
     came = _form(headers, path)
     form = came if came in forms else forms[0]
     kept = [item for item in end_to_end(headers) if item[0].lower() not in _EXCHANGED]
+    if header(headers, "accept-encoding"):
+        kept = [(name, _readable(value) if name.lower() == "accept-encoding" else value) for name, value in kept]
     path = _KEY_IN_QUERY.sub("", path).rstrip("?&") if "?" in path else path
     if key is None:
         return tuple(kept), path
@@ -67,6 +71,15 @@ def to_provider(headers: Headers, path: str, forms: tuple[Auth, ...], key: str |
     else:
         kept.append((form, key))
     return tuple(kept), path
+
+
+def _readable(accepted: str) -> str:
+    """A value of ``Accept-Encoding`` without the codings that cannot be read here: of such an answer nobody could tell what it cost
+    or whether there is a key in it.
+    """
+    every = accepted.split(",")
+    kept = [one for one in every if (parts := one.lower().split(";"))[0].strip() in _READ or _NOT.fullmatch(parts[-1])]
+    return accepted if kept == every else ",".join(kept).strip() or "identity"
 
 
 def _form(headers: Headers, path: str) -> Auth | None:

@@ -79,13 +79,12 @@ async def test_a_stream_comes_chunk_by_chunk(world: World) -> None:
     assert world.memory.kept[0].request.stream
 
 
-@pytest.mark.parametrize("coding", ["gzip", "zstd", "br"])
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
 async def test_compressed_bodies_pass_as_they_are(world: World, coding: str) -> None:
     plain = b'{"model":"m","usage":{"prompt_tokens":1,"completion_tokens":2}}'
     pack = {
         "gzip": lambda data: gzip.compress(data, mtime=0),
         "zstd": zstandard.ZstdCompressor().compress,
-        "br": lambda data: b"\x00opaque" + data,
     }[coding]
     world.script = says(whole(pack(plain), ("Content-Encoding", coding)))
     _, served = await world.served()
@@ -94,9 +93,34 @@ async def test_compressed_bodies_pass_as_they_are(world: World, coding: str) -> 
     assert body == got.body == pack(plain)
     assert ("Content-Encoding", coding) in headers
     assert got.header("content-encoding") == got.header("accept-encoding") == coding
-    known = coding != "br"
-    assert kept.request.model == ("m" if known else None)
-    assert kept.usage.input_tokens == (1 if known else None)
+    assert kept.request.model == "m"
+    assert kept.usage.input_tokens == 1
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sent"),
+    [
+        ("gzip, deflate, br, zstd", "gzip, deflate, zstd"),
+        ("gzip;q=1.0, *;q=0.5", "gzip;q=1.0"),
+        ("br", "identity"),
+        ("br;q=0, gzip", "br;q=0, gzip"),
+        ("Identity ,  GZIP", "Identity ,  GZIP"),
+    ],
+)
+async def test_providers_are_asked_for_no_coding_that_cannot_be_read(world: World, accepted: str, sent: str) -> None:
+    world.script = says(whole(b"{}"))
+    _, served = await world.served()
+    await world.ask(served, b'{"model":"m"}', ("Accept-Encoding", accepted))
+    assert world.got[0].header("accept-encoding") == sent
+    assert ("Accept-Encoding", accepted) in world.memory.kept[0].request.headers
+
+
+async def test_an_answer_that_cannot_be_read_is_not_passed_on_where_there_is_a_key(world: World) -> None:
+    world.script = says(whole(b"\x00opaque", ("Content-Encoding", "br")))
+    session, served = await world.served()
+    status, _, body = await world.ask(served, b'{"model":"m"}')
+    assert (" 502 " in status, b"opaque" in body) == (True, False)
+    assert "'br' is not known" in session.fault
 
 
 @pytest.mark.parametrize(

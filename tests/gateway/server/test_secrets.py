@@ -6,18 +6,23 @@ import asyncio
 import base64
 import json
 import urllib.parse
+import zlib
+from collections.abc import Callable
 
 import pytest
+import zstandard
 from gateway_world import CHAT, KEY, TOKEN, Got, World, read_message, request, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakeoff.errors import InputError
+from bakeoff.gateway.coding import Decoder
 from bakeoff.gateway.forward import Client
-from bakeoff.gateway.mask import Mask
+from bakeoff.gateway.mask import Mask, Watch
 from bakeoff.gateway.options import Options, parse
 from bakeoff.gateway.policy import Policy
 from bakeoff.gateway.retries import Retry
+from bakeoff.gateway.traffic import Broken
 
 
 def forms(secret: str) -> list[str]:
@@ -192,3 +197,43 @@ def test_options_of_a_model_are_read() -> None:
             parse({name: text})
     with pytest.raises(InputError, match="did you mean 'temperature'"):
         parse({"temprature": "1"})
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_compressed_answer_is_cut_before_the_key_is_whole(coding: str, flushed: bool) -> None:
+    before, after = b"x" * 5000 + b" the key is ", b" and that was it"
+    packed, flush = _packer(coding)
+    parts = [packed(before), flush()] if flushed else [packed(before)]
+    for at in range(len(KEY)):
+        parts += [packed(KEY[at : at + 1].encode()), flush()] if flushed else [packed(KEY[at : at + 1].encode())]
+    watch = Watch(KEY, (coding,))
+    passed = b""
+    with pytest.raises(Broken):
+        for part in (*parts, packed(after), flush()):
+            passed += watch.feed(part)
+    out: list[bytes] = []
+    Decoder((coding,), out.append).feed(passed)
+    assert KEY[:1].encode() not in b"".join(out)[len(before) :]
+    assert before.startswith(b"".join(out)[: len(before)])
+
+
+@given(st.binary(max_size=200), st.sampled_from(["gzip", "deflate", "zstd"]), st.integers(1, 50), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_a_compressed_answer_without_the_key_goes_on_unchanged(
+    data: bytes, coding: str, size: int, sound: bool
+) -> None:
+    packed, flush = _packer(coding)
+    whole = packed(data + KEY[:-1].encode()) + flush() if sound else data
+    watch = Watch(KEY, (coding,))
+    passed = [watch.feed(whole[at : at + size]) for at in range(0, len(whole), size)]
+    assert b"".join(passed) + watch.end() == whole
+
+
+def _packer(coding: str) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
+    """Compress more, and give out all that was."""
+    if coding == "zstd":
+        packer = zstandard.ZstdCompressor().compressobj()
+        return packer.compress, lambda: packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    deflate = zlib.compressobj(wbits=31 if coding == "gzip" else 15)
+    return deflate.compress, lambda: deflate.flush(zlib.Z_SYNC_FLUSH)

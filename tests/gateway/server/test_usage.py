@@ -13,7 +13,6 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakeoff.gateway.coding import PIECE, Decoder, Unreadable
 from bakeoff.gateway.usage import LONGEST, Meter, Reading
 from bakeoff.records.exchanges import Api, Headers
 
@@ -146,31 +145,3 @@ def test_memory_is_bounded_whatever_comes() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5 * LONGEST
-
-
-@given(
-    st.lists(st.sampled_from(["gzip", "deflate", "zstd"]), max_size=2),
-    st.binary(max_size=300),
-    st.binary(max_size=30),
-    st.integers(1, 400),
-)
-@settings(max_examples=60, deadline=None)
-def test_decoding_is_the_inverse_of_coding(names: list[str], first: bytes, second: bytes, size: int) -> None:
-    pack = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstandard.ZstdCompressor().compress}
-    data = first + second
-    for number, name in enumerate(names):
-        # Two members in a row are one body, where the coding has members.
-        several = name != "deflate" and number == 0
-        data = pack[name](first) + pack[name](second) if several else pack[name](data)
-    out: list[bytes] = []
-    decoder = Decoder(names, out.append)
-    for at in range(0, len(data), size):
-        decoder.feed(data[at : at + size])
-    assert b"".join(out) == first + second
-    assert all(len(piece) <= PIECE or not names for piece in out)
-
-
-def test_what_is_not_in_its_coding_is_told() -> None:
-    for name in ("gzip", "deflate", "zstd"):
-        with pytest.raises(Unreadable):
-            Decoder([name], lambda piece: None).feed(b"plain text, and long enough to be seen as such")

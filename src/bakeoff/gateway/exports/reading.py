@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bakeoff.gateway.coding import decode
 from bakeoff.gateway.exports.facts import CONVERSING
 from bakeoff.gateway.shapes.all import parse_answer, parse_request
 from bakeoff.gateway.shapes.base import Ask, Turn
-from bakeoff.gateway.shapes.decode import decode
 from bakeoff.gateway.shapes.reading import BadShape
 from bakeoff.records.exchanges import Exchange, Headers
 from bakeoff.records.fixtures import Fixture

@@ -55,7 +55,7 @@ def decoded(body: bytes, headers: Headers) -> bytes:
     """A body without its content encoding. One that does not hold to its header is taken as it is: recorders may have decoded it."""
     if not any(name.lower() == "content-encoding" for name, _ in headers):
         return body
-    from bakeoff.gateway.shapes.decode import decode
+    from bakeoff.gateway.coding import decode
     from bakeoff.gateway.shapes.reading import BadShape
 
     try:

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from bakeoff.errors import InputError, nearest
+from bakeoff.gateway.coding import decode
 from bakeoff.gateway.scripted import play, program, script
 from bakeoff.gateway.shapes.all import parse_request, render_answer, render_error
 from bakeoff.gateway.shapes.base import Ask, Rendered, Turn
-from bakeoff.gateway.shapes.decode import decode
 from bakeoff.gateway.shapes.reading import BadShape
 from bakeoff.gateway.traffic import Answer, Refused, Request, Source
 from bakeoff.records.results import Usage
