@@ -8,7 +8,8 @@ import platform
 import sys
 from pathlib import Path
 
-from perf import idle, sandbox, trials
+from perf import idle, replay, sandbox, trials
+from perf.gateway.__main__ import measure as gateway
 
 
 def measure(quick: bool) -> list[tuple[str, float, str, float | None]]:
@@ -29,6 +30,9 @@ def measure(quick: bool) -> list[tuple[str, float, str, float | None]]:
     still = idle.idle(100 if quick else 500)
     rows.append(("idle sandboxes, the machine's memory", still["machine_mb"], "MB", 600))
     rows.append(("idle sandboxes, the processes' memory", still["processes_mb"], "MB", 600))
+    rows += gateway(1 if quick else 5)
+    rows.append(("replay, 2 KB, an exchange", 1000 / replay.replays(8000, 2_000, 1)["per_second"], "ms", 1 / 8))
+    rows.append(("replay, 115 KB, an exchange", 1000 / replay.replays(1000, 115_000, 50)["per_second"], "ms", 2))
     if not quick:
         rows.append(("humaneval, oracle, 2 at once", trials.humaneval(), "s", 10))
     return rows

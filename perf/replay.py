@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from bakeoff.gateway.replay.declared import volatile_for
 from bakeoff.gateway.replay.source import Replay
+from bakeoff.gateway.secrets import Secrets
 from bakeoff.gateway.traffic import Request
 from bakeoff.records.exchanges import Blob, Exchange
 
@@ -95,8 +96,12 @@ def replays(count: int, size: int, chunks: int) -> dict[str, float]:
     ]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
+    secrets = Secrets({"openai-key": "sk-proj-aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5zA7bC9dE1fG3"})
     replay = Replay.open(
-        recording, volatile=volatile_for("codex", "0.169.0"), roots={"workdir": ("/app/work", "/srv/work")}
+        recording,
+        volatile=volatile_for("codex", "0.169.0"),
+        roots={"workdir": ("/app/work", "/srv/work")},
+        redact=secrets.redacted,
     )
     opened = time.perf_counter()
     asyncio.run(_ask(replay, requests))
