@@ -28,6 +28,7 @@ from bakeoff.reports.facts import JobFacts
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import agents_page
 import sandboxes_page
 import starter_page
 
@@ -62,6 +63,7 @@ RECORDS: dict[str, tuple[str, Any]] = {
 def pages() -> dict[str, str]:
     """Every generated file: path below ``docs/reference``, and text."""
     out = {
+        "agents.md": agents_page.page(GENERATED, describe),
         "cli.md": command_line(),
         "records.md": records(),
         "sandboxes.md": sandboxes_page.page(GENERATED),

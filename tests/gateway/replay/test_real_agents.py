@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,8 +14,16 @@ from bakeoff.gateway.replay.declared import NOTHING, Volatile, volatile_for
 from bakeoff.gateway.replay.roots import joined
 from bakeoff.gateway.replay.source import Replay
 from bakeoff.gateway.traffic import Refused
+from bakeoff.records.exchanges import Api
 
 AGENTS = ("codex", "claude-code", "mini-swe-agent", "opencode", "gemini-cli", "qwen-code")
+
+PROMPTS: dict[Api, Callable[[str], dict[str, Any]]] = {
+    "openai-chat": lambda text: {"messages": [{"role": "user", "content": text}]},
+    "anthropic-messages": lambda text: {"messages": [{"role": "user", "content": [{"type": "text", "text": text}]}]},
+    "openai-responses": lambda text: {"input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}]},
+    "gemini": lambda text: {"contents": [{"role": "user", "parts": [{"text": text}]}]},
+}
 
 
 def keys(seen: Any, volatile: Volatile | None = None) -> list[list[bytes]]:
@@ -128,18 +137,7 @@ def test_an_id_in_a_prompt_is_no_volatile_field() -> None:
     for agent in (*AGENTS, "command"):
         reader = Reader(volatile_for(agent, "2.1.0"), joined({"workdir": "/app", "home": "/root", "run_id": "r-1"}))
         for one, other in samples.items():
-            for api, wrap in (
-                ("openai-chat", lambda text: {"messages": [{"role": "user", "content": text}]}),
-                (
-                    "anthropic-messages",
-                    lambda text: {"messages": [{"role": "user", "content": [{"type": "text", "text": text}]}]},
-                ),
-                (
-                    "openai-responses",
-                    lambda text: {"input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}]},
-                ),
-                ("gemini", lambda text: {"contents": [{"role": "user", "parts": [{"text": text}]}]}),
-            ):
+            for api, wrap in PROMPTS.items():
                 first, second = (
                     reader.read(api, "POST", "", traffic.as_bytes(wrap(f"Fix it.\n{text}\nThanks.")))
                     for text in (one, other)

@@ -221,8 +221,10 @@ def _settle(bundle: Path) -> int:
 
 
 def _packages(bundle: Path) -> tuple[str, ...]:
-    """``name version`` of every package that came, of npm's and of pip's."""
+    """``name version`` of every package that came, of npm's, of pip's and of apt's."""
     found: set[str] = set()
+    if (bundle / packages.APT_LIST).is_file():
+        found.update((bundle / packages.APT_LIST).read_text().splitlines())
     for file in (bundle / "npm").glob("**/node_modules/**/package.json") if (bundle / "npm").is_dir() else ():
         if file.parent.parent.name != "node_modules" and file.parent.parent.parent.name != "node_modules":
             continue

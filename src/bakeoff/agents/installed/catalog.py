@@ -56,6 +56,11 @@ def listed() -> list[Listed]:
     return found
 
 
+def shipped() -> list[Definition]:
+    """Every agent that comes with bakeoff, sorted by name."""
+    return [_named(file) for file in sorted(_SHIPPED.glob(f"*{SUFFIX}"))]
+
+
 def _files() -> dict[str, Path]:
     folders = (_SHIPPED, home() / "agents")
     return {file.name.removesuffix(SUFFIX): file for folder in folders for file in sorted(folder.glob(f"*{SUFFIX}"))}

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from bakeoff.agents.installed.model import McpForm
+from bakeoff.agents.installed.template import quoted
 from bakeoff.errors import Unsupported
 from bakeoff.tasks.model import McpServer
 
@@ -30,13 +31,13 @@ def with_servers(form: McpForm, text: str, servers: Sequence[McpServer]) -> str:
 
 
 def _codex(server: McpServer) -> str:
-    lines = [f"\n[mcp_servers.{_quoted(server.name)}]"]
+    lines = [f"\n[mcp_servers.{quoted(server.name)}]"]
     if server.transport == STDIO:
-        lines += [f"command = {_quoted(server.command)}", f"args = {_quoted(server.args)}"]
-        lines += [f"[mcp_servers.{_quoted(server.name)}.env]"] if server.env else []
-        lines += [f"{_quoted(name)} = {_quoted(value)}" for name, value in server.env.items()]
+        lines += [f"command = {quoted(server.command)}", f"args = {quoted(server.args)}"]
+        lines += [f"[mcp_servers.{quoted(server.name)}.env]"] if server.env else []
+        lines += [f"{quoted(name)} = {quoted(value)}" for name, value in server.env.items()]
     elif server.transport in HTTP:
-        lines.append(f"url = {_quoted(server.url)}")
+        lines.append(f"url = {quoted(server.url)}")
     else:
         raise _unknown("codex", server)
     return "\n".join(lines) + "\n"
@@ -108,7 +109,3 @@ def _unknown(agent: str, server: McpServer) -> Unsupported:
     return Unsupported(
         f"{agent} cannot reach the MCP server {server.name!r}: it does not know the transport {server.transport!r}"
     )
-
-
-def _quoted(value: object) -> str:
-    return msgspec.json.encode(value).decode()

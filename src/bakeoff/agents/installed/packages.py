@@ -13,6 +13,7 @@ from pathlib import Path
 from bakeoff.errors import InputError
 
 _WITHIN = 1800.0  # seconds: hundreds of megabytes over a slow line
+APT_LIST = "apt/packages.list"
 _KEPT = 600  # characters of what a client said
 
 
@@ -105,14 +106,21 @@ def compile_python(folder: Path) -> None:
 
 
 def apt(bundle: Path, packages: Sequence[str], what: str) -> None:
-    """Debian packages, without what they depend on, unpacked into ``apt``; nothing of this machine is changed."""
+    """Debian packages, without what they depend on, unpacked into ``apt``; nothing of this machine is changed.
+
+    ``APT_LIST`` has a line ``name version`` for each.
+    """
     remedy = "apt-get and dpkg-deb, with lists (apt-get update)"
     with tempfile.TemporaryDirectory(dir=bundle) as folder:
         place = Path(folder)
         place.chmod(0o755)
         run(["apt-get", "download", "-q", *packages], place, what, remedy=remedy)
+        came: list[str] = []
         for file in sorted(place.glob("*.deb")):
             run(["dpkg-deb", "-x", str(file), str(bundle / "apt")], place, what, remedy=remedy)
+            line = ["dpkg-deb", "-W", "--showformat=${Package} ${Version}\\n", str(file)]
+            came.append(run(line, place, what, remedy=remedy))
+        (bundle / APT_LIST).write_text("".join(came))
 
 
 def steps(bundle: Path, lines: Sequence[str], what: str) -> None:

@@ -20,6 +20,11 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
     def value(match: re.Match[str]) -> str:
         found = values[match.group(1)]
-        return msgspec.json.encode(found).decode() if match.group(2) else found
+        return quoted(found) if match.group(2) else found
 
     return _PLACE.sub(value, text)
+
+
+def quoted(value: object) -> str:
+    """A string, or a list of them, as JSON has it, and TOML and YAML with it."""
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")  # which TOML takes in no other way
