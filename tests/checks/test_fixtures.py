@@ -215,8 +215,5 @@ def test_the_command_says_it_and_exits_with_4(tmp_path: Path, make: Callable[...
 
 
 def test_the_fixtures_that_ship_pass_every_gate() -> None:
-    shipped = REPOSITORY / "fixtures"
-    if not shipped.is_dir():
-        pytest.skip("none ship yet: there is no folder fixtures")
-    report = check_fixtures(shipped, environment={})
+    report = check_fixtures(REPOSITORY / "fixtures", environment={})
     assert report.ok, gates(report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,6 @@ async def test_an_agent_does_what_its_model_says_and_needs_nothing_of_the_root(
     on_root: Any, context: Contexts, real_agent: RealAgent, name: str, root: str, user: str | None
 ) -> None:
     """And it knows of no skill and no server where the task has none."""
-    if name == "mini-swe-agent" and os.environ.get("BAKEOFF_CHECKED"):
-        pytest.skip("it takes 5 s of a processor to start, and somebody has done this on this machine just before")
     agent = made(real_agent(name))
     canned = Canned("echo hello > /tmp/made.txt")
     async with on_root(agent.needs, root) as sandbox:
