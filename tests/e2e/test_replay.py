@@ -60,7 +60,7 @@ def test_a_replay_needs_no_model_and_uses_all_that_was_recorded(recorded, call, 
     assert (report["modified"], report["report"]["served"], report["report"]["unused"]) == (False, 3, [])
     assert {one.via for one in exchanges(tmp_path / "jobs" / "again")} == {"replayed"}
     result = the_result(tmp_path, "again")
-    assert (result.reward, result.passed, result.usage.requests, result.flags) == (1.0, True, 3, ())
+    assert (result.reward, result.passed, result.usage.requests, result.flags) == (1.0, True, 3, (Flag.REPLAYED,))
     assert result.usage.cost_usd == 0.0
 
 

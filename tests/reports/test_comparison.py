@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from bakeoff.errors import InputError
+from bakeoff.records.outcomes import Flag
 from bakeoff.records.results import Digests, Limits, TrialResult
 from bakeoff.reports.compared import render_comparisons
 from bakeoff.reports.comparison import Comparison, compare_jobs, fail_on_regression
@@ -67,6 +68,13 @@ def test_another_task_or_verifier_is_not_compared_and_other_limits_are_a_warning
     ]
     assert found.unchanged == ["slower"]
     assert [item.reason for item in found.dropped] == ["verifier digest differs"]
+
+
+def test_replayed_answers_are_not_compared_as_if_they_were_new(make: Make) -> None:
+    found = one(side(make, PASSING), side(make, PASSING, "new", flags=(Flag.REPLAYED,)))
+    assert {(item.field, item.base, item.candidate) for item in found.mismatches} == {
+        ("answers of the model", "live", "recorded")
+    }
 
 
 def test_no_task_in_common_is_an_input_error(make: Make) -> None:

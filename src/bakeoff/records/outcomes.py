@@ -40,6 +40,7 @@ class Flag(StrEnum):
     CHANGES_INCOMPLETE = "changes_incomplete"
     REWARD_DIFFERS = "reward_differs"
     FIXTURE_MODIFIED = "fixture_modified"
+    REPLAYED = "replayed"
     RECORDING_REFUSED = "recording_refused"
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from bakeoff.errors import InputError, nearest
 from bakeoff.evidence.pairs import Pair
-from bakeoff.records.outcomes import Outcome
+from bakeoff.records.outcomes import Flag, Outcome
 from bakeoff.records.results import TrialResult
 from bakeoff.reports.facts import UNCATEGORISED
 
@@ -148,6 +148,7 @@ def _note_conditions(side: Side, trial: TrialResult) -> None:
         "verify": trial.verify,
         "agent_timeout_sec": _number(trial.limits.agent_timeout_sec),
         "verifier_timeout_sec": _number(trial.limits.verifier_timeout_sec),
+        "answers of the model": "recorded" if Flag.REPLAYED in trial.flags else "live",
     }
     for name, value in conditions.items():
         side.conditions.setdefault(name, set()).add(value)

@@ -206,6 +206,7 @@ class TrialTraffic:
         fixture = self._answering.fixture
         if fixture is None or fixture.provenance is None:
             return found
+        found.add(Flag.REPLAYED)
         if fixture.modified:
             found.add(Flag.FIXTURE_MODIFIED)
         if self._spec.settings.until is None and result.reward != fixture.provenance.reward and not result.excluded:

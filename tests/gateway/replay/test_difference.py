@@ -105,3 +105,9 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _sorted(value[name]) for name in sorted(value)}
     return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def test_names_of_members_cannot_move_the_cursor() -> None:
+    shown = describe({"\x1b[2J": "a\x1b[0m"}, {"\x1b[2J": "b"})
+    assert "\x1b" not in shown
+    assert "\\x1b[2J" in shown

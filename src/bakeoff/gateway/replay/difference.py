@@ -30,7 +30,7 @@ def describe(recorded: Any, asked: Any, messages: str = "") -> str:
         if shown == _PLACES:
             out.append(f"… and {len(places) - shown} more places")
             break
-        out += [f"{place or 'the body'}:", *_texts(was, now)]
+        out += [f"{_visible(place) or 'the body'}:", *_texts(was, now)]
     if len(out) > LINES:
         out = [*out[: LINES - 1], f"… {len(out) - LINES + 1} more lines"]
     return "\n".join(out)
@@ -109,7 +109,7 @@ def _narrow(lines: list[str]) -> list[str]:
             begin = max(1, differs + 1 - WIDTH // 3)
             cut = line[begin : begin + WIDTH]
             line = f"{line[0]}{'…' if begin > 1 else ''}{cut}{'…' if begin + WIDTH < len(line) else ''}"
-        out.append("".join(char if char.isprintable() else _escaped(char) for char in line))
+        out.append(_visible(line))
     return out
 
 
@@ -126,6 +126,10 @@ def _partners(lines: list[str]) -> dict[int, int]:
         elif not line.startswith("+"):
             removed = []
     return partners
+
+
+def _visible(text: str) -> str:
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
 def _escaped(char: str) -> str:
