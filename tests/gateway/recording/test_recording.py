@@ -17,6 +17,7 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_traffic import a_request, exchange, on_disk, recorded, turns
 
 from bakeoff.errors import InputError
 from bakeoff.gateway import recording as module
@@ -25,7 +26,6 @@ from bakeoff.gateway.secrets import Secrets
 from bakeoff.gateway.writer import Writer
 from bakeoff.records.fixtures import digest, read_fixture
 from bakeoff.records.results import Usage
-from recorded_traffic import a_request, exchange, on_disk, recorded, turns
 
 KEY = "sk-ant-api03" + "-abcDEF123_" * 3
 
@@ -366,7 +366,7 @@ def test_a_kill_keeps_all_that_has_ended(tmp_path: Path) -> None:
 import asyncio, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from recorded_traffic import a_request, exchange
+from made_traffic import a_request, exchange
 from bakeoff.gateway.recording import Recording
 from bakeoff.gateway.secrets import Secrets
 async def main():
