@@ -23,6 +23,14 @@ ORDINARY_ID = 12345
 MADE = ("/bakeoff-test", "/logs", "/tests", "/solution", "/task_packet")
 
 
+_LONGEST = ("test_starter.py", "test_docs.py", "test_network.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: begun last, it would keep one processor waiting for the other."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+
+
 def need(name: str, ok: bool, reason: str) -> None:
     """Skip with the reason unless ``ok``; fail where BAKEOFF_REQUIRE (``all``, or names with commas) says it must be there."""
     if ok:

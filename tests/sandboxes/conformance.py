@@ -410,7 +410,9 @@ class Places:
         (tmp_path / "shown" / "file").write_text("seen")
         tmp_path.chmod(0o755)
         async with opener(mounts=[Mount(source=str(tmp_path / "shown"), target="/opt/new/deep/shown")]) as box:
-            _, out, _ = await sh(box, "cat /opt/new/deep/shown/file", user="nobody")
+            _, modes, _ = await sh(box, "stat -c %a /opt/new /opt/new/deep")
+            assert modes.split() == [b"755", b"755"]
+            _, out, _ = await sh(box, "cat /opt/new/deep/shown/file")
             assert out == b"seen"
 
 

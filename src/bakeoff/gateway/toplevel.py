@@ -16,7 +16,8 @@ LONGEST_KEY = 256
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _SCALAR = re.compile(rb"[^,}\] \t\r\n]*+")
 _STRING = re.compile(rb'[^"\\]*+')
-_FLAT = re.compile(rb'(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+# No possessive group: Python before 3.11.4 gets those wrong. Nothing follows the outer one, so there is nothing to try again.
+_FLAT = re.compile(rb'(?:[^"{}\[\]]+|"[^"\\]*(?:\\.[^"\\]*)*")*', re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 
 
