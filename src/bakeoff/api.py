@@ -120,6 +120,7 @@ async def replay(
     datasets: Sequence[str] = (),
     tasks: Sequence[str] = (),
     match: Literal["strict", "normalised", "sequential"] = "normalised",
+    timed: bool = False,
     until: int | None = None,
     model: str | None = None,
     model_base_url: str | None = None,
@@ -132,7 +133,8 @@ async def replay(
 ) -> JobEnd:
     """Run recorded trials again in a new job, answered from their recordings: ``path`` is a job, a trial, a fixture or a tree of them.
 
-    ``datasets`` and ``tasks`` say where the tasks are, if not where the job or the provenance says. ``until`` answers of the main
+    ``datasets`` and ``tasks`` say where the tasks are, if not where the job or the provenance says. ``timed``: streams take the time
+    that they took when they were recorded, rather than none. ``until`` answers of the main
     conversation come from the recording, and then ``model`` goes on. Raises InputError as ``run`` does, and where a fixture was
     recorded with something else than is there now.
     """
@@ -143,6 +145,7 @@ async def replay(
         datasets=tuple(datasets),
         tasks=tuple(tasks),
         match=match,
+        timed=timed,
         until=until,
         models=(model,) if model else (),
         model_base_url=model_base_url,

@@ -262,3 +262,13 @@ def test_another_make_of_the_agent_is_told(make_task, call, tmp_path) -> None:
     assert call("replay", "jobs/recorded", "--name", "again").code == 0
     (note,) = json.loads(told(tmp_path, "again", "replay.json"))["report"]["notes"]
     assert "the agent command is not made of what it was made of" in note
+
+
+def test_streams_are_played_at_once_or_in_the_time_that_they_took(make_task, call, tmp_path) -> None:
+    model = script(tmp_path / "slow.toml", SOLVE, more="delay_sec = 0.15\n")
+    assert call("run", "-t", make_task(), *walker("--stream"), "-m", model, "--name", "slow").code == 0
+    assert call("replay", tmp_path / "jobs" / "slow", "--name", "once").code == 0
+    assert call("replay", tmp_path / "jobs" / "slow", "--name", "timed", "--timed").code == 0
+    took = {name: exchanges(tmp_path / "jobs" / name)[0].chunks[-1][0] / 1e6 for name in ("slow", "once", "timed")}
+    assert took["slow"] >= 0.15 and took["timed"] >= took["slow"] - 0.05
+    assert took["once"] < took["slow"] / 2

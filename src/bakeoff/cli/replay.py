@@ -28,6 +28,7 @@ from bakeoff.records.replayed import ReplayedJob, ReplayedTrial
     show_default=True,
     help="How requests are found in what is recorded.",
 )
+@click.option("--timed", is_flag=True, help="Streams take as long as they took when they were recorded.")
 @click.option("--until", type=int, metavar="N", help="Go live after the first N answers of the main conversation.")
 @click.option("-m", "--model", metavar="MODEL", help="The model that --until goes on with.")
 @click.option("--model-base-url", metavar="URL", help="Where that model is served, in place of its provider.")
@@ -43,6 +44,7 @@ def command(
     dataset: tuple[str, ...],
     task: tuple[str, ...],
     match: Literal["strict", "normalised", "sequential"],
+    timed: bool,
     until: int | None,
     model: str | None,
     model_base_url: str | None,
@@ -74,6 +76,7 @@ def command(
                 datasets=dataset,
                 tasks=task,
                 match=match,
+                timed=timed,
                 until=until,
                 model=model,
                 model_base_url=model_base_url,

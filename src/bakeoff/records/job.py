@@ -56,6 +56,7 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     budgets: tuple[str, ...] = ()
     replay: str | None = None
     match: Literal["strict", "normalised", "sequential"] = "normalised"
+    timed: bool = False
     until: int | None = None
 
 

@@ -134,6 +134,7 @@ class Sources:
                 roots=joined(provenance.roots, roots),
                 redact=lambda data: secrets.redact(data)[0],
                 raw=provenance.raw,
+                timed=self._request.timed,
             )
         )
         model = asked_name(provenance.model or "", provenance.provider)
