@@ -372,7 +372,8 @@ def sh(*argv: str) -> None:
 @pytest.fixture(scope="module")
 def internet(require, tmp_path_factory) -> Iterator[Internet]:
     programs = [name for name in ("unshare", "nsenter", "ip", "mount") if shutil.which(name) is None]
-    require("root-network", os.geteuid() == 0, "only root makes networks for whole machines")
+    if os.geteuid() != 0:
+        pytest.skip("only root makes networks for whole machines")
     require("root-network", not programs, f"this machine lacks {', '.join(programs)}")
     place = tmp_path_factory.mktemp("internet")
     place.chmod(0o755)
