@@ -26,9 +26,28 @@ MADE = ("/bakeoff-test", "/logs", "/tests", "/solution", "/task_packet")
 _LONGEST = ("test_starter.py", "test_docs.py", "test_network.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first: begun last, it would keep one processor waiting for the other."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest begins first: begun last, it would keep one processor waiting for the other.
+
+    Tests that run others as an ordinary user are left out where those run as one anyway: here, or below (BAKEOFF_USER_RUN).
+    """
     items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+    if os.geteuid() != 0 or os.environ.get("BAKEOFF_USER_RUN"):
+        again = [item for item in items if item.get_closest_marker("instead_of_a_users_run")]
+        config.hook.pytest_deselected(items=again)
+        items[:] = [item for item in items if item not in again]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note how each test ended in the file that BAKEOFF_TEST_RECORD names (see skips.py)."""
+    record = os.environ.get("BAKEOFF_TEST_RECORD")
+    if (
+        record
+        and "PYTEST_XDIST_WORKER" not in os.environ
+        and (report.skipped or (report.when == "call" and report.passed))
+    ):
+        with open(record, "a") as stream:
+            stream.write(f"{report.outcome} {report.nodeid}\n")
 
 
 def need(name: str, ok: bool, reason: str) -> None:
@@ -45,13 +64,6 @@ def need(name: str, ok: bool, reason: str) -> None:
 def require_fixture() -> Callable[[str, bool, str], None]:
     """``require(name, ok, reason)`` for tests of engines that this machine may lack."""
     return need
-
-
-@pytest.fixture
-def instead_of_a_users_run() -> None:
-    """For tests that run others as an ordinary user. Whoever runs all of them as one besides says so in BAKEOFF_USER_RUN."""
-    if os.geteuid() != 0 or os.environ.get("BAKEOFF_USER_RUN"):
-        pytest.skip("an ordinary user runs them by itself")
 
 
 @pytest.fixture

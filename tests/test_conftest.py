@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from _pytest.outcomes import Failed, Skipped
 
+from skips import ran_nowhere
+
 
 @pytest.mark.parametrize(
     ("required", "outcome"), [("", Skipped), ("other", Skipped), ("all", Failed), ("other,engine", Failed)]
@@ -35,3 +37,9 @@ def test_bakeoff_home_is_not_the_users_own(isolated_home: Path) -> None:
 
     assert home() == isolated_home
     assert Path.home() not in user_config().parents
+
+
+def test_a_test_that_every_run_skipped_is_named() -> None:
+    root = {"both": "passed", "roots": "passed", "users": "skipped", "hidden": "skipped", "gone": "skipped"}
+    user = {"both": "passed", "roots": "skipped", "users": "passed", "hidden": "skipped"}
+    assert ran_nowhere(root, user) == ["gone", "hidden"]

@@ -337,7 +337,7 @@ wait $run; echo "code $? $(wc -l < {tmp_path}/jobs/job/results.jsonl) $(ls {sand
     assert "it is not the sandboxes' files that fill it" in done.stderr
 
 
-@pytest.mark.usefixtures("instead_of_a_users_run")
+@pytest.mark.instead_of_a_users_run
 def test_the_same_holds_for_an_ordinary_user(ordinary_user: OrdinaryUser) -> None:
     here = Path(__file__)
     chosen = "closed or without or inode_filler or snapshot or deep or takes_no_room"

@@ -49,7 +49,7 @@ def test_the_suites_hold_for_an_ordinary_user_with_one_id(
     suites_as(ordinary_user, "one", names, require)
 
 
-@pytest.mark.usefixtures("instead_of_a_users_run")
+@pytest.mark.instead_of_a_users_run
 @pytest.mark.timeout(300)
 def test_the_suites_hold_for_an_ordinary_user_with_many(
     ordinary_user: OrdinaryUser, require: Callable[[str, bool, str], None]

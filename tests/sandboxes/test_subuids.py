@@ -447,7 +447,7 @@ def test_the_files_of_the_machine_decide(
     assert (f"{ids:,} ids" if ids > 1 else "one id") in second and reason in second
 
 
-@pytest.mark.usefixtures("instead_of_a_users_run")
+@pytest.mark.instead_of_a_users_run
 @pytest.mark.timeout(120)
 def test_the_same_holds_for_an_ordinary_user(
     ordinary_user: OrdinaryUser, require: Callable[[str, bool, str], None]
