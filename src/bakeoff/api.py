@@ -31,7 +31,6 @@ from bakeoff.tasks.datasets import Filters, load_dataset
 from bakeoff.tasks.model import Task
 from bakeoff.trials.bench import Bench
 from bakeoff.trials.environment import effective_environment, one_id_note
-from bakeoff.trials.models import check_keys, check_settings
 from bakeoff.trials.plan import (
     Selection,
     check_lock,
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from bakeoff.reports.comparison import Comparison
     from bakeoff.reports.facts import JobFacts
     from bakeoff.reports.pairing import JobSide
+    from bakeoff.trials.traffic import JobTraffic
 
 
 CONTROLS = ("oracle", "nop", "wrong")
@@ -100,8 +100,8 @@ async def resume(
     job = read_job(folder)
     check_machine(job.request)
     await _install((config.agent for config in job.configs.values()), listener or Silent())
-    check_settings(job.request, job.configs, job.tasks)
-    check_keys(job.request, job.configs)
+    _check_models(job)
+    _check_keys(job)
     with JobLock(folder):
         selection = select_tasks(job.request)
         check_lock(job, selection, str(folder))
@@ -176,12 +176,32 @@ async def _prepared(request: RunRequest, name: str | None, listener: Listener) -
 
         await _install((agent_request(one.provenance) for one in find_recorded(request.replay)), listener)
     job, selection = _planned(request, name)
-    check_keys(job.request, job.configs)
+    _check_keys(job)
     agents = [config.agent for config in job.configs.values()]
     await _install(agents, listener)
     if any(make_agent(config.agent).digest != config.digest for config in job.configs.values()):
         return _planned(request, name)
     return job, selection
+
+
+def _has_models(job: JobRecord) -> bool:
+    """Whether anything of models is to be looked at; all that knows of them is left unloaded otherwise."""
+    asked = job.request.model_options or job.request.budgets
+    return bool(asked or job.fixtures or any(config.model is not None for config in job.configs.values()))
+
+
+def _check_models(job: JobRecord) -> None:
+    if _has_models(job):
+        from bakeoff.trials.models import check_settings
+
+        check_settings(job.request, job.configs, job.tasks)
+
+
+def _check_keys(job: JobRecord) -> None:
+    if _has_models(job):
+        from bakeoff.trials.models import check_keys
+
+        check_keys(job.request, job.configs)
 
 
 async def _install(agents: Iterable[AgentRequest], listener: Listener) -> None:
@@ -217,7 +237,7 @@ def _planned(request: RunRequest, name: str | None) -> tuple[JobRecord, Selectio
         concurrency=request.concurrency or len(os.sched_getaffinity(0)),
     )
     job = make_job(absolute, selection, name=name or default_name(request))
-    check_settings(job.request, job.configs, job.tasks)
+    _check_models(job)
     return job, selection
 
 
@@ -299,9 +319,7 @@ async def _work(
     if note := one_id_note(environments, backend):
         told.note(note)
     controls = OracleControls(home() / "evidence" / "controls.jsonl")
-    from bakeoff.trials.traffic import JobTraffic
-
-    traffic = JobTraffic(job.request)
+    traffic = _traffic(job)
     bench = Bench(backend=backend, oracle_passed=controls.passed, traffic=traffic)
     make: Callable[..., Executor] = plugins.find("executors", job.request.executor, where="--executor")
     executor = make(bench=bench, tasks=tasks, concurrency=concurrency)
@@ -309,7 +327,17 @@ async def _work(
     try:
         return await run_job(job, folder, trials, executor, controls, told, signals=signals)
     finally:
-        await traffic.close()
+        if traffic is not None:
+            await traffic.close()
+
+
+def _traffic(job: JobRecord) -> JobTraffic | None:
+    """What the trials share of the gateway; None for a job that asks no model."""
+    if not _has_models(job):
+        return None
+    from bakeoff.trials.traffic import JobTraffic
+
+    return JobTraffic(job.request)
 
 
 async def _reap(backend: SandboxBackend, listener: Listener) -> None:

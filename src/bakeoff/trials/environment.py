@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 
 from bakeoff.errors import ImageError, InputError, Unsupported
-from bakeoff.gateway.egress.policy import policy_of
 from bakeoff.images.host import host_root, missing_needs
 from bakeoff.images.lent import lent_env
 from bakeoff.images.root import Root
@@ -46,6 +45,8 @@ def parse_network(text: str) -> Network:
         )
     network = Network(mode=NetworkMode(mode), hosts=names)
     try:
+        from bakeoff.gateway.egress.policy import policy_of
+
         policy_of(network)
     except InputError as error:
         raise InputError(error.message, where="--network", found=error.found, wanted=error.wanted) from None

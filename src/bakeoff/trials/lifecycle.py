@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,8 +30,10 @@ from bakeoff.trials.scores import has_artifacts, write_run, write_score
 from bakeoff.trials.spec import TrialSpec
 from bakeoff.trials.stages import Stage, StepEnd
 from bakeoff.trials.timed import AgentEnd, NotJudged
-from bakeoff.trials.traffic import TrialTraffic
 from bakeoff.verifiers.reward import choose
+
+if TYPE_CHECKING:
+    from bakeoff.trials.traffic import TrialTraffic
 
 Deliver = Callable[[TrialResult], Awaitable[None]]
 
@@ -97,7 +100,7 @@ async def _run_try(spec: TrialSpec, task: Task, bench: Bench, deliver: Deliver, 
             if traffic is not None:
                 flags = tuple(sorted({*result.flags, *traffic.flags(result)}))
                 result = msgspec.structs.replace(result, flags=flags)
-                await asyncio.to_thread(traffic.write, result)
+                await _write_traffic(traffic, result, recorder)
             ended = finding.steps[-1].agent.claim.exit if finding.steps else None
             write_run(folder, spec, task, agent, result, ended)
             scored = partial(write_score, folder, task, result, [end.verdict for end in finding.steps])
@@ -140,6 +143,16 @@ async def _end_traffic(stage: Stage, finding: Finding, recorder: Recorder) -> Tr
     if failed.detail:
         finding.outcome, finding.detail, finding.reward, finding.rewards = failed.outcome, failed.detail, None, {}
     return traffic
+
+
+async def _write_traffic(traffic: TrialTraffic, result: TrialResult, recorder: Recorder) -> None:
+    """What is derived from the traffic. An agent says what it likes to its model: where that cannot be told, the trial stands without."""
+    try:
+        await asyncio.to_thread(traffic.write, result)
+    except Exception as error:  # the exchanges are kept, and the result is known
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise
+        recorder.emit("error", {"traceback": traceback.format_exc()})
 
 
 async def _record_errors(work: Awaitable[None], finding: Finding, recorder: Recorder) -> None:

@@ -13,7 +13,6 @@ from msgspec import Struct
 from bakeoff.errors import SandboxError
 from bakeoff.files.atomic import write_json
 from bakeoff.gateway.egress.env import PORT, proxy_env
-from bakeoff.gateway.egress.policy import policy_of
 from bakeoff.records.egress import EgressRecord
 from bakeoff.records.job import RunRequest
 from bakeoff.sandboxes.base import Door, Sandbox
@@ -84,6 +83,8 @@ class TrialNetwork:
             if not self._isolated or network.mode not in PROXIED:
                 return
             gate = self._gates[id(sandbox)] = await self._open(sandbox)
+        from bakeoff.gateway.egress.policy import policy_of
+
         await gate.proxy.use(policy_of(network), phase, step, network)
 
     async def leave(self, sandbox: Sandbox) -> None:

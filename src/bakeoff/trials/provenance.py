@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bakeoff.files.atomic import write_json
-from bakeoff.gateway.recording import Recorded
 from bakeoff.records.exchanges import FixtureAgent, Provenance
 from bakeoff.records.results import TrialResult
 from bakeoff.tasks.model import Task
 from bakeoff.trials.spec import TrialSpec
+
+if TYPE_CHECKING:
+    from bakeoff.gateway.recording import Recorded
 
 FIXTURE = "fixture"
 """The folder of a trial with its recorded traffic."""

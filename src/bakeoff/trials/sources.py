@@ -96,13 +96,12 @@ class Sources:
             self._secrets = Secrets({**secret_values(os.environ, self._request.env), **written, **keys})
         return self._secrets
 
-    async def answering(self, spec: TrialSpec, task: Task, roots: Mapping[str, str], waits: Waits) -> Answering | None:
-        """Who answers a trial; None for one without a model. Raises InputError where a fixture or script cannot be read."""
+    async def answering(self, spec: TrialSpec, task: Task, roots: Mapping[str, str], waits: Waits) -> Answering:
+        """Who answers a trial that has a model or a fixture. Raises InputError where a fixture or script cannot be read."""
         await self.gateway()
         if spec.trial.fixture is not None:
             return await self._replaying(spec, task, Path(spec.trial.fixture), roots, waits)
-        if spec.config.model is None:
-            return None
+        assert spec.config.model is not None  # there is no traffic without one
         ref = self._parse(spec.config.model)
         return Answering(self._source(ref, task, spec, waits), ref.provider, ref.name)
 

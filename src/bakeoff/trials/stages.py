@@ -7,6 +7,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -43,9 +44,11 @@ from bakeoff.trials.recorder import Recorder
 from bakeoff.trials.setup import files_under, laid_files, lay_environment, lay_step, run_briefly
 from bakeoff.trials.spec import TrialSpec
 from bakeoff.trials.timed import AgentEnd, NotJudged, run_timed
-from bakeoff.trials.traffic import TrialTraffic
 from bakeoff.verifiers.base import Verdict, VerifyContext
 from bakeoff.verifiers.script import ScriptVerifier
+
+if TYPE_CHECKING:
+    from bakeoff.trials.traffic import TrialTraffic
 
 
 class StepEnd(msgspec.Struct, frozen=True):
@@ -319,7 +322,9 @@ class Stage:
         )
         self.recorder.emit("agent_command_started", {"agent": self.agent.name, "step": step.name})
         try:
-            end = await run_timed(self.agent.run(context), limits.agent_timeout_sec, self.traffic)
+            end = await run_timed(
+                self.agent.run(context), limits.agent_timeout_sec, self.traffic and self.traffic.session
+            )
         finally:
             if self.traffic is not None:
                 await self.traffic.rest()

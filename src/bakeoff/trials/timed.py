@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from bakeoff.agents.base import AgentClaim
 from bakeoff.errors import ModelError
-from bakeoff.gateway.session import Stop
 from bakeoff.records.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from bakeoff.gateway.session import Stop
 
 MOST_WAITED = 3600.0
 """Seconds of waiting that are given back, or as many as an agent has, if that is more: an agent can make its requests wait, and work on."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +17,7 @@ from bakeoff.errors import SandboxError
 from bakeoff.files.atomic import write_json
 from bakeoff.gateway.budgets import Account
 from bakeoff.gateway.recording import Recorded, Recording
-from bakeoff.gateway.session import Session, Stop
+from bakeoff.gateway.session import Session
 from bakeoff.gateway.waits import Waits
 from bakeoff.records.job import RunRequest
 from bakeoff.records.outcomes import Flag
@@ -62,8 +61,8 @@ class JobTraffic:
         *,
         places: Mapping[str, str],
         isolated: bool,
-    ) -> AsyncGenerator[TrialTraffic | None]:
-        """The traffic of one try, which ends with the context; None where nobody would answer.
+    ) -> AsyncGenerator[TrialTraffic]:
+        """The traffic of one try of a trial with a model or a fixture; it ends with the context.
 
         ``places`` are folders that the agent sees and that differ from trial to trial, by name.
 
@@ -77,9 +76,6 @@ class JobTraffic:
         roots = {**places, "run_id": spec.trial.run_id, "address": f"127.0.0.1:{PORT}"}
         waits = Waits()
         answering = await sources.answering(spec, task, roots, waits)
-        if answering is None:
-            yield None
-            return
         traffic = TrialTraffic(spec, task, folder, recorder, sources, answering, waits, roots, isolated=isolated)
         try:
             yield traffic
@@ -141,24 +137,9 @@ class TrialTraffic:
         )
 
     @property
-    def stopped(self) -> asyncio.Future[Stop]:
-        """Done where no further answer will come."""
-        return self.session.stopped
-
-    @property
-    def waited(self) -> float:
-        """Seconds for which requests have waited for limits of the harness, with those that wait now."""
-        return self.session.waited
-
-    @property
     def asked(self) -> bool:
         """Whether any request has come, so that there is a recording."""
         return self.session.requests > 0
-
-    @property
-    def fault(self) -> str:
-        """What the provider failed at, where no success came after it."""
-        return self.session.fault
 
     async def reach(self, sandbox: Sandbox, *, host: bool) -> Endpoint:
         """Where the agent finds its model: a plain address inside the sandbox, or one with a token on this machine."""
