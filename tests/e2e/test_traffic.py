@@ -353,3 +353,17 @@ os.rename("/app/late.new", "/app/late")
     assert len(exchanges(tmp_path / "jobs" / "job")) == 2
     lines = [json.loads(one) for one in told(tmp_path, "job", "trace.jsonl").splitlines()]
     assert [one["metadata"]["kind"] for one in lines if one["event_type"] == "error"] == ["late_request"]
+
+
+def test_a_trajectory_that_cannot_be_told_costs_neither_the_trial_nor_its_recording(
+    make_task, call, tmp_path, monkeypatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr("bakeoff.gateway.exports.trajectory.trajectory", fails)
+    said = call("run", "-t", make_task(), *AGENT, "-m", script(tmp_path / "solve.toml", SOLVE), "--name", "job")
+    assert said.code == 0, said.err
+    assert "RecursionError: too deep" in told(tmp_path, "job", "trace.jsonl")
+    assert len(exchanges(tmp_path / "jobs" / "job")) == 2
+    assert call("replay", tmp_path / "jobs" / "job", "--name", "again").code == 0
